@@ -1,0 +1,63 @@
+"""Sound as arrays: reads one clip as 16 kHz mono float32, or says exactly why it can't be used. Nothing is cut, padded or mended in silence."""
+from pathlib import Path
+
+import numpy as np
+
+SAMPLE_RATE = 16_000
+MIN_SECONDS = 0.05  # 0.02 s and less make no audio token at all
+
+
+class AudioError(ValueError):
+    """A clip that must not be trained or tested on."""
+
+
+def checked(audio: np.ndarray) -> np.ndarray:
+    """The array as float32, or AudioError (a ValueError) if it is empty, not mono, or holds NaN or infinite samples."""
+    audio = np.asarray(audio, dtype=np.float32)
+    if audio.ndim != 1 or audio.size == 0:
+        raise AudioError(f"expected a mono array with at least one sample, got shape {audio.shape}")
+    if not np.isfinite(audio).all():
+        raise AudioError(f"{int((~np.isfinite(audio)).sum())} of {audio.size} samples are NaN or infinite; record or export it again")
+    return audio
+
+
+def resampled(audio: np.ndarray, sample_rate: int, target_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """The checked array at `target_rate` Hz."""
+    import soxr
+
+    audio = checked(audio)
+    return audio if sample_rate == target_rate else soxr.resample(audio, sample_rate, target_rate).astype(np.float32)
+
+
+def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray:
+    """The clip at `path` as a float32 array, mono at 16 kHz; stereo is averaged and other rates are resampled.
+
+    Raises AudioError, naming the file, if it is missing, unreadable, empty, shorter than `MIN_SECONDS`, longer than `max_seconds`,
+    or holds NaN or infinite samples.
+    """
+    import soundfile
+
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file; was the audio of this row downloaded?")
+    try:
+        with soundfile.SoundFile(path) as file:
+            seconds, rate = file.frames / file.samplerate, file.samplerate
+            _check_length(path, seconds, max_seconds)
+            audio = file.read(dtype="float32", always_2d=True).mean(axis=1)
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise AudioError(f"{path}: not a readable sound file ({error}); WAV, FLAC, OGG and MP3 are") from error
+    _check_length(path, len(audio) / rate, max_seconds)  # again: a truncated file holds less than its header says
+    try:
+        return resampled(audio, rate)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from error
+
+
+def _check_length(path: Path, seconds: float, max_seconds: float | None) -> None:
+    if seconds < MIN_SECONDS:
+        raise AudioError(f"{path}: {seconds:.3f} s of sound, at least {MIN_SECONDS} s are needed")
+    if max_seconds is not None and seconds > max_seconds:
+        raise AudioError(
+            f"{path}: {seconds:.1f} s of sound, the profile's limit is {max_seconds:.1f} s; raise max_audio_seconds or leave the row out"
+        )

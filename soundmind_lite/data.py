@@ -1,0 +1,191 @@
+"""Loads ALR rows, from the small world or from a folder in the published layout, and audits them.
+
+Published layout: `{split}.jsonl` with a row a line (`id`, `user_content`, `answer`, `label`), and `{split}/{id}/question.wav` and
+`{split}/{id}/answer_{label}.wav`. Sound may also be FLAC, OGG or MP3. The label is the truth; it is never read from the text.
+"""
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+from .audio import SAMPLE_RATE, AudioError, load_audio
+from .profiles import ASSETS
+from .prompts import VERDICTS, prompt
+
+SPLITS = ("train", "dev", "test")
+FIELDS = {"id": str, "user_content": str, "answer": str, "label": int}
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+QUESTION = re.compile(r'Major premise is "(.*?)"\.?\s*Minor premise is "(.*?)"\.?\s*Conclusion is "(.*?)"\.', re.DOTALL)
+SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+LAST_ANSWER = re.compile(r"Answer: *(not[- ]entailed|entailed)\.?\s*\Z", re.IGNORECASE | re.ASCII)
+
+
+class ALRFormatError(ValueError):
+    """A row that is not in ALR's format; the message names file, line and id."""
+
+
+def parse_row(line: bytes, where: str) -> dict:
+    """One annotation line as a checked dict. `where` names file and line for the error."""
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ALRFormatError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise ALRFormatError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+    if not isinstance(row, dict):
+        raise ALRFormatError(f"{where}: expected an object with the fields {', '.join(FIELDS)}, got {type(row).__name__}")
+    where = f"{where}, id {row.get('id', 'missing')!r}"
+    for name, kind in FIELDS.items():
+        if name not in row:
+            raise ALRFormatError(f"{where}: the field {name!r} is missing")
+        if not isinstance(row[name], kind) or isinstance(row[name], bool):
+            raise ALRFormatError(f"{where}: {name!r} must be of type {kind.__name__}, got {row[name]!r:.80}")
+    if row["label"] not in (0, 1):
+        raise ALRFormatError(f"{where}: label must be 1 (entailed) or 0 (not-entailed), got {row['label']}")
+    if not SAFE_ID.fullmatch(row["id"]):
+        raise ALRFormatError(f"{where}: an id is a file name and may hold letters, digits, '.', '_' and '-' only")
+    if not QUESTION.search(row["user_content"]):
+        raise ALRFormatError(f'{where}: the question has no \'Major premise is "…". Minor premise is "…". Conclusion is "…".\'')
+    return row
+
+
+def chain_of_thought(reasoning: str) -> str:
+    """The reasoning without the answer line that ends it, if one does."""
+    return LAST_ANSWER.sub("", reasoning).strip()
+
+
+def written_verdict(reasoning: str) -> str | None:
+    """The verdict in the reasoning's last line, for the audit only: 64 of 1,262 real rows contradict their label there."""
+    match = LAST_ANSWER.search(reasoning)
+    return match and match[1].lower().replace(" ", "-")
+
+
+def find_clip(folder: Path, stem: str) -> Path | None:
+    """The path of `stem` with the first known sound suffix that exists in `folder`."""
+    return next((path for s in SUFFIXES if (path := folder / (stem + s)).exists()), None)
+
+
+def read_split(folder: Path, split: str, audio: str | None = "question") -> list[dict]:
+    """All rows of a split of a published-layout folder, with the columns of `load_alr`."""
+    file = folder / f"{split}.jsonl"
+    if not file.is_file():
+        raise ALRFormatError(f"{file}: no such file; expected {', '.join(f'{s}.jsonl' for s in SPLITS)} in {folder}")
+    rows, seen = [], {}
+    for number, line in enumerate(file.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        row = parse_row(line, where)
+        if row["id"] in seen:
+            raise ALRFormatError(f"{where}, id {row['id']!r}: the same id stands on line {seen[row['id']]}")
+        seen[row["id"]] = number
+        clips = folder / split / row["id"]
+        question_audio = find_clip(clips, "question") or clips / "question.wav"  # a missing clip is told when it is heard or audited
+        answer_audio = find_clip(clips, f"answer_{row['label']}")
+        major, minor, conclusion = QUESTION.search(row["user_content"]).groups()
+        rows.append({
+            "id": row["id"], "split": split, "question": row["user_content"],
+            "major_premise": major, "minor_premise": minor, "conclusion": conclusion,
+            "reasoning": row["answer"], "label": row["label"],
+            "question_audio": str(question_audio) if audio else None,
+            "answer_audio": str(answer_audio) if audio == "both" and answer_audio else None,
+        })
+    if not rows:
+        raise ALRFormatError(f"{file}: holds no row")
+    return rows
+
+
+def load_alr(source: str | Path = "mini", split: str = "train", streaming: bool = False, audio: str | None = "question"):
+    """ALR as a `datasets.Dataset` (an IterableDataset if `streaming`).
+
+    `source`: "mini" (the spoken problems of this project) or a folder in the published layout. `audio`: "question", "both" (answers
+    too, None where there is no clip) or None. Columns: id, split, question, major_premise, minor_premise, conclusion, reasoning,
+    label (1 entailed, 0 not-entailed), question_audio and answer_audio (paths or None).
+    Raises ALRFormatError for a bad row and ValueError for a bad argument.
+    """
+    from datasets import Dataset, Features, Value
+
+    if split not in SPLITS:
+        raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
+    if audio not in ("question", "both", None):
+        raise ValueError(f"audio must be 'question', 'both' or None, got {audio!r}")
+    folder = ASSETS / "mini_alr" if source == "mini" else Path(source)
+    if not folder.is_dir():
+        raise ValueError(f"{str(source)!r} is neither 'mini' nor a folder; download ALR first and give its folder")
+    rows = read_split(folder, split, audio)
+    features = Features({name: Value("int64" if name == "label" else "string") for name in rows[0]})
+    dataset = Dataset.from_list(rows, features=features)
+    return dataset.to_iterable_dataset() if streaming else dataset
+
+
+def training_rows(rows, setting: str = "audio-text"):
+    """The rows as TRL wants them: `prompt` with plain string content, `audio` (a path, None in text settings), `label`,
+    `reference_length` (words of the row's own reasoning) and `id`.
+    """
+    heard = setting.startswith("audio")
+    return rows.map(
+        lambda row: {
+            "id": row["id"], "prompt": prompt(None if heard else row["question"]), "audio": row["question_audio"] if heard else None,
+            "label": row["label"], "reference_length": len(chain_of_thought(row["reasoning"]).split()),
+        },
+        remove_columns=rows.column_names,
+    )
+
+
+@dataclass
+class Audit:
+    """What an audit found; each finding is `(id, what)` with the id as `split/id`."""
+
+    rows: int = 0
+    conflicts: list[tuple[str, str]] = field(default_factory=list)
+    duplicates: list[tuple[str, str]] = field(default_factory=list)
+    shared_premises: list[tuple[str, str]] = field(default_factory=list)
+    bad_audio: list[tuple[str, str]] = field(default_factory=list)
+    lengths: dict[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{self.rows} rows"]
+        for name in ("conflicts", "duplicates", "shared_premises", "bad_audio"):
+            findings = getattr(self, name)
+            lines.append(f"{name.replace('_', ' '):16} {len(findings):5}")
+            lines += [f"    {identifier}: {what}" for identifier, what in findings[:3]]
+            if len(findings) > 3:
+                lines.append(f"    … and {len(findings) - 3} more")
+        return "\n".join(lines + [f"{name:16} {value:8.1f}" for name, value in self.lengths.items()])
+
+
+def audit(rows, max_seconds: float | None = None) -> Audit:
+    """Checks rows, of one or several splits, for what makes a result untrue; `max_seconds` is the limit for a clip.
+
+    `shared_premises` counts major premises that stand in more than one split. Rows loaded without sound get no sound check.
+    """
+    rows = list(rows)
+    result = Audit(rows=len(rows))
+    questions, premises, seconds = defaultdict(list), defaultdict(list), []
+    for row in rows:
+        identifier = f"{row['split']}/{row['id']}"
+        questions[_folded(row["question"])].append(identifier)
+        premises[_folded(row["major_premise"])].append(identifier)
+        verdict = written_verdict(row["reasoning"])
+        if verdict and verdict != VERDICTS[row["label"]]:
+            result.conflicts.append((identifier, f"label says {VERDICTS[row['label']]}, the reasoning ends with {verdict}"))
+        for clip in filter(None, (row["question_audio"], row["answer_audio"])):
+            try:
+                seconds.append(len(load_audio(clip, max_seconds)) / SAMPLE_RATE)
+            except AudioError as error:
+                result.bad_audio.append((identifier, str(error)))
+    result.duplicates = [(ids[0], "same question as " + ", ".join(ids[1:])) for ids in questions.values() if len(ids) > 1]
+    result.shared_premises = [
+        (ids[0], "same major premise as " + ", ".join(ids[1:])) for ids in premises.values() if len({i.split("/")[0] for i in ids}) > 1
+    ]
+    words = {"question words": "question", "reasoning words": "reasoning"}
+    result.lengths = {name: mean(len(row[column].split()) for row in rows) for name, column in words.items()} if rows else {}
+    if seconds:
+        result.lengths |= {"seconds, mean": mean(seconds), "seconds, longest": max(seconds)}
+    return result
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.lower().split())

@@ -1,0 +1,162 @@
+"""TRL's GRPOTrainer with sound.
+
+Plain GRPOTrainer samples with the sound and scores without it: the processor's features reach `generate` and are dropped before every
+log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides five methods and copies none of TRL's code; the test
+`test_trl_seam` names the signatures that it relies on.
+"""
+import json
+from functools import partial
+from pathlib import Path
+
+import torch
+from peft import LoraConfig
+from trl import GRPOConfig, GRPOTrainer
+
+from .audio import AudioError, load_audio
+from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, used_frames
+from .profiles import Profile
+from .prompts import audio_parts, with_audio
+
+# The language model's projections only: plain names, or "all-linear", would also hit the audio and vision towers.
+LORA_TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
+ALGORITHMS = ("grpo", "reinforce++")
+
+
+def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
+    """REINFORCE++ advantages: rewards (N,) against the mean and standard deviation of the whole batch, without a group baseline."""
+    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+
+
+class AudioGRPOTrainer(GRPOTrainer):
+    """A GRPOTrainer whose rows may carry `audio`, the path of a clip, beside a conversational `prompt` with plain string content.
+
+    `algorithm` "reinforce++" replaces the group-relative advantages by `batch_advantages`; all else is the same.
+    `rollout_file` gets one JSON line a completion: step, id, completion, each reward, advantage.
+    Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that can't be used whole.
+    """
+
+    def __init__(self, *args, algorithm: str = "grpo", rollout_file: Path | None = None, **kwargs):
+        if algorithm not in ALGORITHMS:
+            raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
+        config, rows = kwargs.get("args"), kwargs.get("train_dataset")
+        if config is not None and config.use_vllm and rows is not None and "audio" in (rows.column_names or []):
+            raise NotImplementedError("TRL hands only images to vLLM, so its samples would never hear the sound; set use_vllm=False")
+        super().__init__(*args, **kwargs)
+        self.algorithm, self.rollout_file = algorithm, rollout_file
+        self._sound, self._scored, self._row_ids = None, None, {}
+        config = self.accelerator.unwrap_model(self.model).config
+        self._audio_token, self._audio_start = config.audio_token_id, config.audio_start_token_id
+        # TRL suppresses the image placeholder alone. Both places matter: generate reads the one, evaluation steps the other.
+        suppressed = sorted({*(self.generation_config.suppress_tokens or []), *placeholder_ids(config)})
+        self.generation_config.suppress_tokens = self.generation_kwargs["suppress_tokens"] = suppressed
+
+    def _set_signature_columns_if_needed(self):
+        super()._set_signature_columns_if_needed()
+        if "audio" not in self._signature_columns:
+            self._signature_columns = [*self._signature_columns, "audio"]
+
+    def _generate_and_score_completions(self, inputs):
+        self._sound = None
+        if any(row.get("audio") is not None for row in inputs):
+            self._row_ids = {row["audio"]: row.get("id", "without id") for row in inputs}
+            inputs = [{**row, "prompt": with_audio(row["prompt"], row["audio"])} for row in inputs]
+        output = super()._generate_and_score_completions(inputs)
+        if self.algorithm == "reinforce++":
+            start = self.accelerator.process_index * len(inputs)
+            output["advantages"] = batch_advantages(self._scored[1])[start : start + len(inputs)]
+        self._write_rollouts(inputs, output["advantages"])
+        if self._sound is not None:  # a list per row, which TRL shuffles and splits with everything else
+            output.update(self._sound)
+        return output
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        weights = self.reward_weights.to(rewards.device)
+        self._scored = completions, (rewards * weights).nansum(dim=1), rewards
+        return rewards
+
+    def _write_rollouts(self, inputs, advantages):
+        if self.rollout_file is None or not self.model.training:
+            return
+        completions, _, rewards = self._scored
+        start = self.accelerator.process_index * len(inputs)
+        with self.rollout_file.open("a", encoding="utf-8") as file:
+            for i, (row, completion) in enumerate(zip(inputs, completions)):
+                values = dict(zip(self.reward_func_names, rewards[start + i].tolist()))
+                text = completion[0]["content"] if isinstance(completion, list) else completion
+                record = {"step": self.state.global_step + 1, "id": row.get("id"), "completion": text, **values, "advantage": advantages[i].item()}
+                file.write(json.dumps(record) + "\n")
+
+    def _tokenize_prompts(self, prompts):
+        limit, clips = max_audio_seconds(self.processing_class), {}
+        for part in audio_parts(prompts):
+            path = part["audio"]
+            if path not in clips:  # a group repeats its clip
+                try:
+                    clips[path] = load_audio(path, limit)
+                except AudioError as error:
+                    raise AudioError(f"row {self._row_ids.get(path)}: {error}") from error
+        if not clips:
+            return super()._tokenize_prompts(prompts)
+        heard = [[{**m, "content": [_with_clip(part, clips) for part in m["content"]]} for m in prompt] for prompt in prompts]
+        prompt_ids, images, fields = super()._tokenize_prompts(heard)
+        features, mask = (t.to(self.accelerator.device) for t in used_frames(*(fields[name] for name in AUDIO_FIELDS)))
+        counts = [list(ids).count(self._audio_start) for ids in prompt_ids]
+        self._sound = {"input_features": list(features.split(counts)), "feature_attention_mask": list(mask.split(counts))}
+        return prompt_ids, images, {**fields, "input_features": features, "feature_attention_mask": mask}
+
+    def _compute_loss(self, model, inputs):
+        self._sound = {name: inputs[name] for name in AUDIO_FIELDS} if AUDIO_FIELDS[0] in inputs else None
+        return super()._compute_loss(model, inputs)
+
+    def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, **kwargs):
+        parent = super()._get_per_token_logps_and_entropies
+        if self._sound is None:
+            return parent(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
+        if kwargs.get("pixel_values") is not None:
+            raise NotImplementedError("sound and images in one batch")
+        size, results = batch_size or len(input_ids), []
+        for start in range(0, len(input_ids), size):  # the chunks that the parent would make, each with its own sound
+            rows = slice(start, start + size)
+            sound = {name: torch.cat(self._sound[name][rows]) for name in AUDIO_FIELDS}
+            self._check_alignment(input_ids[rows], sound["feature_attention_mask"])
+            # the parent uses `model` as a callable only, so the sound can be bound to it
+            heard = partial(model, **sound) if len(sound["input_features"]) else model
+            results.append(parent(heard, input_ids[rows], attention_mask[rows], logits_to_keep, batch_size=size, **kwargs))
+        log_probs, entropies, auxiliary = zip(*results)
+        joined = [torch.cat(parts) if parts[0] is not None else None for parts in (log_probs, entropies)]
+        return *joined, torch.stack(auxiliary).mean() if auxiliary[0] is not None else None
+
+    def _check_alignment(self, input_ids, mask):
+        """Transformers ignores a surplus of features without a word, so every later clip would be heard in the wrong place."""
+        expected, found = int(audio_token_count(mask.sum(-1)).sum()), int((input_ids == self._audio_token).sum())
+        if expected != found:
+            raise ValueError(f"the prompts hold {found} audio placeholders and the features make {expected}; was a prompt cut?")
+
+
+def _with_clip(part: dict, clips: dict) -> dict:
+    return {**part, "audio": clips[part["audio"]]} if part["type"] == "audio" else part
+
+
+def lora(profile: Profile) -> LoraConfig:
+    """LoRA on the language model's projections; the audio tower stays frozen."""
+    return LoraConfig(
+        r=profile.lora_rank, lora_alpha=2 * profile.lora_rank, lora_dropout=0.0, target_modules=LORA_TARGETS, task_type="CAUSAL_LM",
+    )
+
+
+def config(profile: Profile, out: Path, seed: int = 0, steps: int | None = None, **overrides) -> GRPOConfig:
+    """TRL's configuration for a profile; `overrides` are GRPOConfig fields."""
+    completions = profile.prompts_per_step * profile.group_size
+    if completions % profile.micro_batch:
+        raise ValueError(f"micro_batch {profile.micro_batch} does not divide the {completions} completions of a step")
+    cuda = torch.cuda.is_available()
+    settings = dict(
+        output_dir=str(out), seed=seed, max_steps=steps or profile.steps, per_device_train_batch_size=profile.micro_batch,
+        gradient_accumulation_steps=completions // profile.micro_batch, num_generations=profile.group_size,
+        max_completion_length=profile.max_completion_tokens, learning_rate=profile.learning_rate, beta=profile.beta,
+        lr_scheduler_type="constant_with_warmup", warmup_steps=5, temperature=1.0, remove_unused_columns=False,
+        gradient_checkpointing=profile.gradient_checkpointing, bf16=cuda and profile.dtype == "bfloat16", use_cpu=not cuda,
+        logging_steps=1, save_steps=profile.save_every, save_total_limit=2, report_to=[], disable_tqdm=True, dataloader_pin_memory=cuda,
+    )
+    return GRPOConfig(**(settings | overrides))

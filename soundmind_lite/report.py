@@ -1,0 +1,85 @@
+"""What a run shows a person: its curves, a few answers side by side, and the table of results."""
+import json
+import textwrap
+from pathlib import Path
+
+# Okabe and Ito's colours stay apart for readers with any colour vision
+BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
+
+
+def read_metrics(file: Path) -> list[dict]:
+    """The lines of metrics.jsonl."""
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def smoothed(values: list[float], width: int = 5) -> list[float]:
+    """Mean over each step and up to `width` - 1 steps before it."""
+    return [sum(values[max(0, i + 1 - width) : i + 1]) / len(values[max(0, i + 1 - width) : i + 1]) for i in range(len(values))]
+
+
+def curves(metrics_file: Path, picture: Path, result: dict) -> None:
+    """Draws reward terms, variance within groups, and length and drift over the steps, with the test accuracy in the title."""
+    from matplotlib.figure import Figure
+
+    metrics = read_metrics(metrics_file)
+    steps = [m["step"] for m in metrics]
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    terms, groups, drift = figure.subplots(1, 3)
+    names = [k.split("/")[1] for k in metrics[0] if k.startswith("rewards/") and k.endswith("/mean")]
+    for name, colour, style in zip(names, (BLUE, ORANGE, GREEN, PINK), ("-", "--", ":", "-.")):
+        values = [m[f"rewards/{name}/mean"] for m in metrics]
+        terms.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
+        terms.plot(steps, smoothed(values), style, color=colour, label=name.replace("_", " "))
+    terms.set(title="Reward terms, mean of a step", xlabel="step", ylabel="points", ylim=(0, 2.1))
+    terms.legend(loc="lower right", fontsize=8)
+    groups.plot(steps, smoothed([m["reward_std"] for m in metrics]), color=BLUE, label="std of the reward within a group")
+    groups.plot(steps, smoothed([m["frac_reward_zero_std"] for m in metrics]), "--", color=ORANGE, label="share of groups without variance")
+    groups.set(title="Is there something to learn from?", xlabel="step", ylim=(0, None))
+    groups.legend(loc="upper right", fontsize=8)
+    drift.plot(steps, smoothed([m["completions/mean_length"] for m in metrics]), color=GREEN, label="tokens of a completion")
+    drift.set(title="Length, and distance from the start", xlabel="step", ylabel="tokens", ylim=(0, None))
+    handles = drift.get_lines()
+    if "kl" in metrics[0]:
+        right = drift.twinx()
+        right.plot(steps, smoothed([m["kl"] for m in metrics]), "--", color=PINK, label="KL to the reference (right axis)")
+        right.set_ylim(0, None)
+        handles = [*handles, *right.get_lines()]
+    drift.legend(handles, [h.get_label() for h in handles], loc="lower right", fontsize=8)
+    before, after = result["before"], result["after"]
+    figure.suptitle(
+        f"{result['profile']}, {result['algorithm']}, seed {result['seed']}: test accuracy {before['accuracy']:.1%} → {after['accuracy']:.1%}"
+        f" (greedy, n = {after['n']}, paired p = {result['paired_p']:.1g})", fontsize=11,
+    )
+    figure.savefig(picture, dpi=110)
+
+
+def side_by_side(rows: list[dict], before: list, after: list, count: int = 5, width: int = 58) -> str:
+    """The first answers before and after training, in two columns."""
+    blocks = []
+    for row, *pair in list(zip(rows, before, after))[:count]:
+        heads = [f"{when} ({'right' if a.correct else 'wrong'})" for when, a in zip(("before", "after"), pair)]
+        columns = [[head] + [piece for line in a.completion.splitlines() for piece in textwrap.wrap(line, width)] for head, a in zip(heads, pair)]
+        height = max(map(len, columns))
+        left, right = (column + [""] * (height - len(column)) for column in columns)
+        question = textwrap.fill(f"{row['id']}: {row['question']}", 2 * width + 3)
+        blocks.append("\n".join([question, *(f"{a:{width}} │ {b}".rstrip() for a, b in zip(left, right))]))
+    return "\n\n".join(blocks)
+
+
+def table(result: dict) -> str:
+    """The result in words and figures."""
+    lines = ["", f"{'':22}{'before':>18}{'after':>18}{'swapped sound':>18}"]
+    measured = [result[name] for name in ("before", "after", "swapped_audio")]
+    interval = lambda m: f"{m['accuracy']:.1%} ({m['ci_low']:.0%}–{m['ci_high']:.0%})"
+    rows = {
+        "accuracy, greedy": interval, "accuracy, sampled": lambda m: f"{m['sampled_accuracy']:.1%}",
+        "format": lambda m: f"{m['format_rate']:.1%}", "premises exact": lambda m: f"{m['premises_exact']:.1%}",
+    }
+    lines += [f"{name:22}" + "".join(f"{show(m):>18}" for m in measured) for name, show in rows.items()]
+    lines.append(
+        f"\n{measured[0]['n']} test rows, exact McNemar p = {result['paired_p']:.2g}; {result['steps']} steps of {result['algorithm']}, "
+        f"seed {result['seed']}; {result['seconds']:.0f} s, {result['peak_memory_mb']} MB at the peak"
+    )
+    if result["profile"] == "tiny":
+        lines.append("A tiny model on a tiny task: these figures say nothing about the paper's.")
+    return "\n".join(lines)

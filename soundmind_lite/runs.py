@@ -1,0 +1,170 @@
+"""One run from end to end: evaluate, train with GRPO, evaluate again, and write the run folder.
+
+The folder holds `result.json`, `metrics.jsonl` (a line a step), `completions.jsonl` (a line a sampled completion), `before.json` and
+`after.json` (every test answer), `curves.png`, `adapter/` and `checkpoint-N/`.
+"""
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+from transformers import PrinterCallback, TrainerCallback, set_seed
+
+from . import data, evaluation, grpo, models, profiles, report
+from .evaluation import Answer
+from .rewards import TEXT_REWARDS
+
+RESULT, METRICS, ROLLOUTS = "result.json", "metrics.jsonl", "completions.jsonl"
+
+
+class RunError(RuntimeError):
+    """A run that can't start or go on; the message says what to do."""
+
+
+def write_json(path: Path, value) -> None:
+    """Writes beside the file and renames, so that a killed run never leaves half a file."""
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(beside, path)
+
+
+def peak_memory_mb() -> float:
+    """The largest resident memory of this process so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def prepare(out: Path, resume: bool, facts: dict) -> Path | None:
+    """Makes the folder, or checks that the run in it is this one; returns the checkpoint to go on from, if any."""
+    started, settings = out / "run.json", None
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; give a folder")
+    if started.exists():
+        settings = json.loads(started.read_text(encoding="utf-8"))
+    if settings is None and resume:
+        raise RunError(f"{out} holds no run to resume; leave --resume out to start one")
+    if settings is not None and not resume:
+        raise RunError(f"{out} already holds a run; go on with --resume, or choose another --out")
+    if settings is None and out.exists() and any(out.iterdir()):
+        raise RunError(f"{out} is not empty; choose another --out")
+    if settings is not None and settings != facts:
+        differing = ", ".join(f"{k}: {settings.get(k)} there, {facts[k]} now" for k in facts if settings.get(k) != facts[k])
+        raise RunError(f"{out} holds another run ({differing}); resume it with its own settings")
+    if resume and (out / RESULT).exists():
+        raise RunError(f"{out} holds a finished run; choose another --out for a new one")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(started, facts)
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return Path(last) if resume and (last := get_last_checkpoint(str(out))) else None
+
+
+def keep_steps(file: Path, last_step: int) -> None:
+    """Drops the lines after the checkpoint from which a run goes on; those steps are run again."""
+    if file.exists():
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}") and json.loads(line)["step"] <= last_step]
+        file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+class RunLog(TrainerCallback):
+    """Writes metrics.jsonl and shows a progress bar with the reward and the time left."""
+
+    def __init__(self, file: Path):
+        self.file, self.bar = file, None
+
+    def on_train_begin(self, args, state, control, **_):
+        from tqdm.auto import tqdm
+
+        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", unit="step", disable=not state.is_world_process_zero)
+
+    def on_log(self, args, state, control, logs=None, **_):
+        if not state.is_world_process_zero or "reward" not in logs:
+            return
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+        self.bar.set_postfix_str(f"reward {logs['reward']:.2f}, groups without variance {logs['frac_reward_zero_std']:.0%}")
+
+    def on_step_end(self, args, state, control, **_):
+        self.bar.update(1)
+
+    def on_train_end(self, args, state, control, **_):
+        self.bar.close()
+
+
+def measure(model, processor, rows, profile, label: str, control: str = "true") -> tuple[dict, list[Answer]]:
+    """Greedy and sampled answers of all rows: their summary, and the greedy answers."""
+    common = dict(max_new_tokens=profile.max_completion_tokens, batch_size=profile.evaluation_batch, control=control)
+    greedy = evaluation.answer_rows(model, processor, rows, **common, progress=f"{label}, greedy")
+    sampled = evaluation.answer_rows(model, processor, rows, **common, sample=True, progress=f"{label}, sampled")
+    return evaluation.summary(greedy, sampled), greedy
+
+
+def before_training(out: Path, model, processor, rows, profile) -> tuple[dict, list[Answer]]:
+    """The measurement before training, read from `before.json` when a run goes on."""
+    file = out / "before.json"
+    if file.exists():
+        saved = json.loads(file.read_text(encoding="utf-8"))
+        return saved["summary"], [Answer(**a) for a in saved["answers"]]
+    result, answers = measure(model, processor, rows, profile, "before")
+    save_answers(file, result, answers)
+    return result, answers
+
+
+def save_answers(file: Path, result: dict, answers: list[Answer]) -> None:
+    write_json(file, {"summary": result, "answers": [vars(a) for a in answers]})
+
+
+def train(
+    profile_name: str = "tiny", out: str | Path = "runs/tiny", seed: int = 0, steps: int | None = None, resume: bool = False,
+    algorithm: str = "grpo", rewards=TEXT_REWARDS,
+) -> dict:
+    """The whole run; returns what `result.json` holds. Raises RunError if the folder holds another run, AudioError for a bad clip."""
+    started, profile, out = time.time(), profiles.get(profile_name), Path(out)
+    facts = dict(profile=profile.name, seed=seed, algorithm=algorithm, steps=steps or profile.steps, rewards=[r.__name__ for r in rewards])
+    checkpoint = prepare(out, resume, facts)
+    last_step = int(checkpoint.name.split("-")[-1]) if checkpoint else 0
+    for name in (METRICS, ROLLOUTS):
+        keep_steps(out / name, last_step)
+    set_seed(seed)
+    model, processor = models.load(profile)
+    test = data.load_alr(profile.data, "test")
+    before, answers_before = before_training(out, model, processor, test, profile)
+    trainer = grpo.AudioGRPOTrainer(
+        model=model, reward_funcs=list(rewards), args=grpo.config(profile, out, seed, steps), peft_config=grpo.lora(profile),
+        train_dataset=data.training_rows(data.load_alr(profile.data, "train")), processing_class=processor, algorithm=algorithm,
+        rollout_file=out / ROLLOUTS, callbacks=[RunLog(out / METRICS)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.model.save_pretrained(out / "adapter")
+    after, answers_after = measure(trainer.model, processor, test, profile, "after")
+    save_answers(out / "after.json", after, answers_after)
+    swapped, _ = measure(trainer.model, processor, test, profile, "swapped sound", "swapped")
+    result = {k: facts[k] for k in ("profile", "seed", "algorithm", "steps")} | dict(
+        seconds=round(time.time() - started, 1), peak_memory_mb=round(peak_memory_mb()), before=before, after=after,
+        paired_p=evaluation.paired_p([a.correct for a in answers_before], [a.correct for a in answers_after]), swapped_audio=swapped,
+    )
+    report.curves(out / METRICS, out / "curves.png", result)
+    write_json(out / RESULT, result)
+    print(report.side_by_side(list(test), answers_before, answers_after))
+    print(report.table(result))
+    return result
+
+
+def trained(run: str | Path):
+    """`(model, processor, profile)` of a finished run: the profile's thinker with the run's adapter."""
+    from peft import PeftModel
+
+    run = Path(run)
+    if not (run / "adapter").is_dir():
+        raise RunError(f"{run} holds no finished run (no adapter folder)")
+    profile = profiles.get(json.loads((run / "run.json").read_text(encoding="utf-8"))["profile"])
+    model, processor = models.load(profile)
+    return PeftModel.from_pretrained(model, str(run / "adapter")).eval(), processor, profile

@@ -1,0 +1,74 @@
+"""Clips that work, and the clear error of each that does not."""
+import numpy as np
+import pytest
+
+from soundmind_lite.audio import AudioError, load_audio
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("plain.wav", {}), ("stereo.wav", {"channels": 2}), ("cd.wav", {"rate": 44_100}), ("phone.wav", {"rate": 8_000}),
+        ("opus.ogg", {"format": "OGG", "subtype": "OPUS"}), ("flac.flac", {}), ("float.wav", {"subtype": "FLOAT"}), ("old.wav", {"subtype": "PCM_U8"}),
+    ],
+)
+def test_every_usual_clip_becomes_16_khz_mono(tone, name, how):
+    audio = load_audio(tone(name, **how))
+    assert audio.dtype == np.float32
+    assert audio.ndim == 1
+    assert len(audio) == pytest.approx(16_000, abs=200)
+    assert np.sqrt(np.mean(audio**2)) == pytest.approx(0.1 / np.sqrt(2), rel=0.1)
+    assert np.argmax(np.abs(np.fft.rfft(audio))) == pytest.approx(220, abs=3)
+
+
+def test_a_stereo_clip_is_averaged(tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "s.wav", np.stack([np.full(8000, 0.4), np.full(8000, 0.2)], 1), 16_000, subtype="FLOAT")
+    np.testing.assert_allclose(load_audio(tmp_path / "s.wav"), 0.3, atol=1e-6)
+
+
+def broken(tmp_path, kind, tone):
+    path = tmp_path / f"{kind}.wav"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "corrupt":
+        path.write_bytes(b"RIFF" + bytes(range(256)) * 8)
+    elif kind == "text":
+        path.write_text("this is no sound")
+    elif kind == "header only":
+        path.write_bytes(tone().read_bytes()[:44])
+    elif kind == "short":
+        tone(path.name, seconds=0.01)
+    elif kind == "nan":
+        tone(path.name, samples=np.full(16_000, np.nan), subtype="FLOAT")
+    elif kind == "infinite":
+        tone(path.name, samples=np.r_[np.zeros(16_000), np.inf], subtype="FLOAT")
+    elif kind == "long":
+        tone(path.name, seconds=13)
+    elif kind == "folder":
+        path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "no such file"), ("empty", "not a readable sound"), ("corrupt", "not a readable sound"), ("text", "not a readable sound"),
+        ("header only", "0.000 s of sound"), ("short", "0.010 s of sound"), ("nan", "16000 of 16000 samples are NaN"), ("infinite", "1 of 16001 samples"),
+        ("long", "13.0 s of sound, the profile's limit is 12.0 s"), ("folder", "no such file"),
+    ],
+)
+def test_an_unusable_clip_says_why(tmp_path, tone, kind, message):
+    path = broken(tmp_path, kind, tone)
+    with pytest.raises(AudioError, match=message) as error:
+        load_audio(path, max_seconds=12)
+    assert path.name in str(error.value)
+
+
+def test_the_evaluation_names_the_row(tiny, test_rows, tone):
+    from soundmind_lite import evaluation
+
+    row = test_rows[0] | {"question_audio": str(tone("long.wav", seconds=13))}
+    with pytest.raises(AudioError, match=f"row test/{row['id']}: .*long.wav: 13.0 s"):
+        evaluation.answer_rows(*tiny, [row])

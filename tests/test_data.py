@@ -1,0 +1,139 @@
+"""Rows: the shipped data set, the loader's checks, and the audit on planted faults and on real rows."""
+import json
+import shutil
+
+import pytest
+from conftest import ROOT
+
+from soundmind_lite import data
+from soundmind_lite.data import ALRFormatError, load_alr
+
+COLUMNS = {"id", "split", "question", "major_premise", "minor_premise", "conclusion", "reasoning", "label", "question_audio", "answer_audio"}
+QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'
+
+
+def good_row(identifier="0001", label=1, major="a", answer="So it is.\n\nAnswer: entailed."):
+    return dict(id=identifier, user_content=QUESTION.format(major), answer=answer, label=label)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Writes lines (dicts or raw text) as a split of a published-layout folder."""
+
+    def write(*rows, split="dev"):
+        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+def test_mini_alr_has_the_columns_and_counts():
+    for split, count in (("train", 240), ("dev", 60), ("test", 240)):
+        rows = load_alr("mini", split)
+        assert set(rows.column_names) == COLUMNS
+        assert len(rows) == count
+        assert sum(rows["label"]) == count / 2
+
+
+def test_streaming_gives_the_same_rows():
+    assert next(iter(load_alr("mini", "dev", streaming=True))) == load_alr("mini", "dev")[0]
+
+
+def test_without_audio_there_are_no_paths():
+    assert set(load_alr("mini", "dev", audio=None)["question_audio"]) == {None}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": "0001",', r"dev.jsonl, line 2: not JSON"),
+        ("[1, 2]", "line 2: expected an object"),
+        (json.dumps({k: v for k, v in good_row("7").items() if k != "answer"}), "line 2, id '7': the field 'answer' is missing"),
+        (good_row("7", label=2), "line 2, id '7': label must be 1 .* got 2"),
+        (good_row("7", label="1"), "line 2, id '7': 'label' must be of type int, got '1'"),
+        (good_row("7", label=True), "'label' must be of type int"),
+        (good_row("../../etc"), "an id is a file name"),
+        (good_row("7") | {"user_content": "What follows?"}, "the question has no"),
+        (good_row("0001"), "line 2, id '0001': the same id stands on line 1"),
+    ],
+)
+def test_a_bad_line_is_named(folder, line, message):
+    with pytest.raises(ALRFormatError, match=message):
+        load_alr(folder(good_row(), line), "dev")
+
+
+def test_bad_bytes_are_named(folder):
+    root = folder(good_row())
+    (root / "dev.jsonl").write_bytes(b'{"id": "\xff"}\n')
+    with pytest.raises(ALRFormatError, match="line 1: not UTF-8"):
+        load_alr(root, "dev")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"split": "val"}, "no split 'val'"), ({"source": "no/such/folder"}, "neither 'mini' nor a folder"), ({"audio": "all"}, "audio must be")],
+)
+def test_a_bad_argument_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        load_alr(**arguments)
+
+
+def test_an_empty_or_missing_split_is_named(folder):
+    with pytest.raises(ALRFormatError, match="holds no row"):
+        load_alr(folder(""), "dev")
+    with pytest.raises(ALRFormatError, match=r"test.jsonl: no such file"):
+        load_alr(folder(good_row()), "test")
+
+
+def test_answer_clips_are_found_by_label(folder, tone):
+    root = folder(good_row())
+    clips = root / "dev" / "0001"
+    clips.mkdir(parents=True)
+    for name in ("question.wav", "answer_1.wav", "answer_0.wav"):
+        shutil.copy(tone(), clips / name)
+    row = load_alr(root, "dev", audio="both")[0]
+    assert (row["question_audio"], row["answer_audio"]) == (str(clips / "question.wav"), str(clips / "answer_1.wav"))
+    assert load_alr(root, "dev")[0]["answer_audio"] is None
+
+
+def test_the_audit_finds_planted_faults(folder, tone):
+    root = folder(
+        good_row("1"), good_row("2", label=0, major="other", answer="No.\nAnswer: not entailed."), good_row("3", answer="x Answer: not-entailed."),
+        good_row("4", major="last"),
+    )
+    for identifier, clip in (("1", tone()), ("2", tone("long.wav", seconds=3)), ("3", tone("b.wav", seconds=0.01))):
+        (root / "dev" / identifier).mkdir(parents=True)
+        shutil.copy(clip, root / "dev" / identifier / "question.wav")
+    folder(good_row("9", label=0, major="other", answer="No.\nAnswer: not entailed."), split="test")
+    found = data.audit([*load_alr(root, "dev"), *({**r, "question_audio": None} for r in load_alr(root, "test"))], max_seconds=2)
+    assert [i for i, _ in found.conflicts] == ["dev/3"]
+    assert [i for i, _ in found.duplicates] == ["dev/1", "dev/2"]
+    assert [i for i, _ in found.shared_premises] == ["dev/2"]
+    assert [(i, what.rsplit(": ", 1)[1][:7]) for i, what in found.bad_audio] == [("dev/2", "3.0 s o"), ("dev/3", "0.010 s"), ("dev/4", "no such")]
+    assert "conflicts" in str(found)
+    assert "dev/3" in str(found)
+
+
+def test_the_audit_counts_the_real_conflicts(folder, real_rows):
+    found = data.audit(load_alr(folder(*real_rows), "dev", audio=None))
+    assert len(found.conflicts) == 33
+    assert len(found.duplicates) == 2
+    assert found.lengths["question words"] == pytest.approx(157, abs=1)
+
+
+def test_training_rows_hold_what_the_rewards_need():
+    row = data.training_rows(load_alr("mini", "dev"))[0]
+    source = load_alr("mini", "dev")[0]
+    assert isinstance(row["prompt"][0]["content"], str)
+    assert row["audio"] == source["question_audio"]
+    assert row["reference_length"] == len(source["reasoning"].split()) - 2  # less "Answer: …"
+    written = data.training_rows(load_alr("mini", "dev"), "text-text")[0]
+    assert written["audio"] is None
+    assert source["question"] in written["prompt"][0]["content"]
+
+
+def test_the_assets_are_small():
+    size = lambda name: sum(f.stat().st_size for f in (ROOT / "assets" / name).rglob("*") if f.is_file()) / 1e6
+    assert size("mini_alr") <= 16
+    assert size("tiny_omni") <= 10

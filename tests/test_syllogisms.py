@@ -1,0 +1,83 @@
+"""The logic of the small world against the textbooks and against a second, independent reading of "follows"."""
+import itertools
+import random
+
+import pytest
+
+from soundmind_lite import syllogisms
+from soundmind_lite.syllogisms import MOODS, Problem, consequences, draw, follows, forms, split_of
+
+ALL_FORMS = [form for mood in MOODS for label in (True, False) for form in forms(mood, label)]
+
+
+@pytest.mark.parametrize(
+    "form", [("AMP", "ASM", "ASP"), ("EMP", "ASM", "ESP"), ("EPM", "ASM", "ESP"), ("APM", "ESM", "ESP"), ("AMP", "ISM", "ISP"), ("IMP", "AMS", "ISP")],
+    ids=["Barbara", "Celarent", "Cesare", "Camestres", "Darii", "Disamis"],
+)
+def test_textbook_forms_are_valid(form):
+    assert follows(*(tuple(statement) for statement in form))
+
+
+def test_darapti_needs_existence_and_is_not_entailed():
+    assert not follows(tuple("AMP"), tuple("AMS"), tuple("ISP"))
+
+
+def counterexample(form, size):
+    """Three individuals, each given its sets by brute force: a world in which the premises hold and the conclusion does not."""
+    subsets = list(itertools.product((0, 1), repeat=size))
+    for s, m, p in itertools.product(subsets, repeat=3):
+        sets = {"S": s, "M": m, "P": p}
+
+        def true(statement):
+            quantifier, x, y = statement
+            pairs = [(a, b) for a, b in zip(sets[x], sets[y])]
+            if quantifier == "A":
+                return not any(a and not b for a, b in pairs)
+            return any(a and b for a, b in pairs) == (quantifier == "I")
+
+        if true(form[0]) and true(form[1]) and not true(form[2]):
+            return sets
+    return None
+
+
+@pytest.mark.parametrize("form", ALL_FORMS, ids=lambda f: " ".join("".join(s) for s in f))
+def test_labels_agree_with_finite_models(form):
+    refuted = any(counterexample(form, size) for size in (1, 2, 3))
+    assert follows(*form) == (not refuted)
+
+
+def test_every_mood_has_eight_forms_and_both_labels():
+    for mood in MOODS:
+        assert len(forms(mood, True)) + len(forms(mood, False)) == 8
+        assert forms(mood, True)
+        assert forms(mood, False)
+
+
+def test_nothing_follows_means_nothing():
+    """Where the chain says that nothing follows, not even "some … are not …" may follow."""
+    for form in ALL_FORMS:
+        if not consequences(form[0], form[1]):
+            for x, y in (("S", "P"), ("P", "S")):
+                worlds = ([r for i, r in enumerate(syllogisms.REGIONS) if bits >> i & 1] for bits in range(256))
+                premises = [w for w in worlds if syllogisms.holds(form[0], w) and syllogisms.holds(form[1], w)]
+                assert not all(not syllogisms.holds(("A", x, y), w) for w in premises)
+
+
+def test_the_chain_of_thought_is_sound():
+    for form in ALL_FORMS:
+        problem = Problem(form, ("cats", "dogs", "birds"))
+        said = problem.reasoning
+        assert all(words in said for words in problem.statements)
+        derived = [problem.say(c) for c in consequences(form[0], form[1])]
+        assert any(f"So {words}." in said for words in derived) == bool(derived)
+        assert ("nothing follows" in said) == (not derived)
+        assert said.endswith("This matches the conclusion.") == bool(problem.label)
+
+
+def test_splits_share_no_set_of_nouns():
+    rng = random.Random(3)
+    seen = {split: {frozenset(draw(rng, split).nouns) for _ in range(200)} for split in ("train", "dev", "test")}
+    assert not seen["train"] & seen["test"]
+    assert not seen["train"] & seen["dev"]
+    assert not seen["dev"] & seen["test"]
+    assert split_of(("cats", "dogs", "birds")) == split_of(("birds", "cats", "dogs"))
