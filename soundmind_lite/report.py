@@ -83,3 +83,24 @@ def table(result: dict) -> str:
     if result["profile"] == "tiny":
         lines.append("A tiny model on a tiny task: these figures say nothing about the paper's.")
     return "\n".join(lines)
+
+
+def training_curve(log_file: Path, picture: Path) -> None:
+    """Draws the log of `build-tiny`: the loss of each stage, and the accuracy on dev nouns after it."""
+    from matplotlib.figure import Figure
+
+    log = read_metrics(log_file)
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses = figure.subplots()
+    for stage, colour, style in (("text", BLUE, "-"), ("ear", GREEN, "--"), ("joint", ORANGE, "-."), ("habits", PINK, ":")):
+        points = [(entry["minutes"], entry["loss"]) for entry in log if entry.get("stage") == stage and "loss" in entry]
+        losses.plot(*zip(*points), style, color=colour, marker=".", label=stage)
+    losses.set(xlabel="minutes of the warm start on one CPU core", ylabel="loss (smoothed)", yscale="log", title="tiny_omni: four stages")
+    for entry in log:
+        if "after" in entry and entry["after"] != "ear_stage":
+            losses.annotate(
+                f"{entry['dev_accuracy']:.0%} right\n{entry['dev_premises_exact']:.0%} heard", (entry["minutes"], losses.get_ylim()[0]),
+                ha="right", va="bottom", fontsize=8, color=GREY,
+            )
+    losses.legend()
+    figure.savefig(picture, dpi=110)

@@ -63,7 +63,8 @@ def _listener():
 
 def transcribe(audio: np.ndarray, sample_rate: int) -> str:
     """The English words that Whisper (tiny.en size, beam of 5) hears."""
-    segments, _ = _listener().transcribe(resampled(audio, sample_rate), beam_size=5, language="en")
+    audio = resampled(audio, sample_rate)
+    segments, _ = _listener().transcribe(audio, beam_size=5, language="en")
     return " ".join(segment.text.strip() for segment in segments)
 
 
@@ -76,9 +77,8 @@ def speech_seconds(audio: np.ndarray, sample_rate: int) -> float:
     """Seconds in which silero-vad detects speech; silence and noise count as 0."""
     import torch
 
-    silero = _need("silero_vad")
     audio = torch.from_numpy(resampled(audio, sample_rate))
-    spans = silero.get_speech_timestamps(audio, _activity_model(), sampling_rate=16_000)
+    spans = _need("silero_vad").get_speech_timestamps(audio, _activity_model(), sampling_rate=16_000)
     return sum(span["end"] - span["start"] for span in spans) / 16_000
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from . import tiny_data, tiny_model
+from . import report, tiny_data, tiny_model
 from .prompts import VERDICTS
 from .syllogisms import draw
 from .tiny_training import Recipe, WarmStart, answers
@@ -63,4 +63,5 @@ def build(
         stage()
         warm.log(after=stage.__name__, **check(warm, rows=3 * recipe.batch))
     save(model, processor, out / "tiny_omni")
+    report.training_curve(out / "tiny_omni" / LOG, out / "tiny_omni" / "training_curve.png")
     print(f"tiny_omni written after {(time.time() - started) / 60:.1f} min", flush=True)

@@ -1,0 +1,57 @@
+"""The command line as a newcomer meets it."""
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+def run(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "soundmind_lite", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, **options)
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["build-tiny"]])
+def test_help(command):
+    done = run(*command, "--help")
+    assert done.returncode == 0
+    assert "usage: python -m soundmind_lite" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--profile", "nope"], "invalid choice: 'nope'"), (["train", "--steps", "0"], "must be at least 1"), ([], "COMMAND"),
+        (["evaluate", "--audio", "loud"], "invalid choice: 'loud'"), (["build-tiny"], "--out"), (["fly"], "invalid choice: 'fly'"),
+    ],
+)
+def test_bad_arguments_exit_with_2(arguments, message):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_failure_is_one_clear_line(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    done = run("train", "--out", tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path} is not empty")
+    assert "Traceback" not in done.stderr
+    done = run("build-tiny", "--out", tmp_path)
+    assert (done.returncode, "not an empty folder" in done.stderr) == (1, True)
+
+
+def test_evaluate_prints_figures(tmp_path):
+    file = tmp_path / "out.json"
+    done = run("evaluate", "--split", "dev", "--setting", "text-text", "--out", file)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert printed["n"] == 60
+    assert printed["ci_low"] <= printed["accuracy"] <= printed["ci_high"]
+    assert len(json.loads(file.read_text())["answers"]) == 60
+
+
+def test_importing_loads_nothing_heavy():
+    code = "import sys, soundmind_lite, soundmind_lite.rewards, soundmind_lite.profiles, soundmind_lite.data; print([m for m in ('torch', 'transformers', 'trl', 'datasets', 'numpy') if m in sys.modules and m != 'numpy'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,106 @@
+"""A whole run on eight rows: the folder it writes, what it refuses, and going on after a stop."""
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from soundmind_lite import profiles, rewards, runs
+from soundmind_lite.profiles import ASSETS
+from soundmind_lite.runs import RunError
+
+MEASURES = {"accuracy", "ci_low", "ci_high", "sampled_accuracy", "premises_exact", "format_rate", "n"}
+RESULT = {"profile", "seed", "algorithm", "steps", "seconds", "peak_memory_mb", "before", "after", "paired_p", "swapped_audio"}
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A profile named "small": the tiny model on the first eight rows of each split, four steps."""
+    folder = tmp_path / "alr"
+    for split in ("train", "test"):
+        lines = (ASSETS / "mini_alr" / f"{split}.jsonl").read_text().splitlines()[:8]
+        (folder / split).mkdir(parents=True)
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+        for line in lines:
+            identifier = json.loads(line)["id"]
+            shutil.copytree(ASSETS / "mini_alr" / split / identifier, folder / split / identifier)
+    small = dict(name="small", data=str(folder), group_size=4, prompts_per_step=2, micro_batch=8, steps=4, save_every=2, max_completion_tokens=40)
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), **small))
+    return "small"
+
+
+def adapter(run):
+    return load_file(run / "adapter" / "adapter_model.safetensors")
+
+
+def test_a_run_writes_its_folder_and_a_killed_run_goes_on(small, tmp_path, capsys):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    result = runs.train(small, whole)
+    printed = capsys.readouterr().out
+    assert json.loads((whole / "result.json").read_text()) == result
+    assert set(result) == RESULT
+    assert all(set(result[name]) == MEASURES for name in ("before", "after", "swapped_audio"))
+    assert result["before"]["n"] == 8
+    assert [json.loads(line)["step"] for line in (whole / "metrics.jsonl").open()] == [1, 2, 3, 4]
+    sampled = [json.loads(line) for line in (whole / "completions.jsonl").open()]
+    assert len(sampled) == 4 * 8
+    assert {"step", "id", "completion", "advantage"} | {f.__name__ for f in rewards.TEXT_REWARDS} == set(sampled[0])
+    assert (whole / "curves.png").stat().st_size > 10_000
+    assert printed.count("before (") == 5
+    assert "McNemar" in printed
+
+    calls = []
+
+    def answer_reward(completions, **columns):
+        calls.append(1)
+        if len(calls) == 4:
+            raise RuntimeError("the power went out")
+        return rewards.answer_reward(completions, **columns)
+
+    with pytest.raises(RuntimeError, match="power"):
+        runs.train(small, killed, rewards=(answer_reward, *rewards.TEXT_REWARDS[1:]))
+    assert not (killed / "result.json").exists()
+    with pytest.raises(RunError, match="already holds a run; go on with --resume"):
+        runs.train(small, killed)
+    with pytest.raises(RunError, match="holds another run .seed: 0 there, 1 now"):
+        runs.train(small, killed, seed=1, resume=True)
+    runs.train(small, killed, resume=True)
+    assert [json.loads(line)["step"] for line in (killed / "metrics.jsonl").open()] == [1, 2, 3, 4]
+    assert [json.loads(line)["step"] for line in (killed / "completions.jsonl").open()] == [s for s in (1, 2, 3, 4) for _ in range(8)]
+    resumed = adapter(killed)
+    assert all(torch.equal(weights, resumed[name]) for name, weights in adapter(whole).items())
+    with pytest.raises(RunError, match="holds a finished run"):
+        runs.train(small, killed, resume=True)
+
+
+def test_reinforce_pp_runs_and_learns_something_else(small, tmp_path):
+    for algorithm in ("grpo", "reinforce++"):
+        runs.train(small, tmp_path / algorithm, algorithm=algorithm, steps=2)
+    grpo, reinforce = (adapter(tmp_path / name) for name in ("grpo", "reinforce++"))
+    assert any(not torch.equal(weights, reinforce[name]) for name, weights in grpo.items())
+
+
+def test_the_trained_model_loads_back(small, tmp_path):
+    from soundmind_lite import data, evaluation
+
+    runs.train(small, tmp_path / "run", steps=2)
+    model, processor, profile = runs.trained(tmp_path / "run")
+    answers = evaluation.answer_rows(model, processor, data.load_alr(profile.data, "test"), max_new_tokens=profile.max_completion_tokens)
+    saved = json.loads((tmp_path / "run" / "after.json").read_text())["answers"]
+    assert [a.completion for a in answers] == [a["completion"] for a in saved]
+
+
+def test_a_folder_with_other_things_is_left_alone(small, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="is not empty"):
+        runs.train(small, tmp_path / "mine")
+    with pytest.raises(RunError, match="is a file"):
+        runs.train(small, tmp_path / "mine" / "thesis.txt")
+    with pytest.raises(RunError, match="no run to resume"):
+        runs.train(small, tmp_path / "new", resume=True)
+    with pytest.raises(RunError, match="no finished run"):
+        runs.trained(tmp_path / "mine")
+    assert [f.name for f in (tmp_path / "mine").iterdir()] == ["thesis.txt"]

