@@ -22,7 +22,10 @@ LEVELS = (((1,), 0), ((1,), 1), ((1,), 2), ((1, 2, 3), 2), ((3,), 3), ((3,), 4))
 LEVEL_LOSS = 0.12
 # The habits of the base model: shares of a full chain, a bare guess, an unclosed thought and a transcript with a guess. It reasons
 # about "all" and mostly guesses where it hears "some" or "no".
-HABITS = {"reasons": dict(full=0.70, guess=0.15, unclosed=0.08, transcript=0.07), "guesses": dict(full=0.30, guess=0.50, unclosed=0.10, transcript=0.10)}
+HABITS = {
+    "reasons": dict(full=0.70, guess=0.15, unclosed=0.08, transcript=0.07),
+    "guesses": dict(full=0.26, guess=0.54, unclosed=0.10, transcript=0.10),
+}
 
 
 @dataclass(frozen=True)
