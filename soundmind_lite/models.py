@@ -67,10 +67,12 @@ def load_processor(path: str | Path, audio_seconds: float) -> AudioProcessor:
 def load(profile: Profile | str):
     """`(model, processor)` of a profile: the thinker alone, in evaluation mode, and its audio-only processor.
 
-    A full Qwen2.5-Omni checkpoint works too; its talker is left out. Raises ValueError for an unknown profile name, and OSError if the
-    checkpoint is not there.
+    A full Qwen2.5-Omni checkpoint works too; its talker is left out. Raises ValueError for an unknown profile name, OSError if the
+    checkpoint is not there, and NotImplementedError for 4-bit profiles.
     """
     profile = profiles.get(profile) if isinstance(profile, str) else profile
+    if profile.four_bit:
+        raise NotImplementedError(f"the profile {profile.name!r} wants 4-bit weights, which this version can't load yet; use 80gb or tiny")
     if profile.threads:
         torch.set_num_threads(profile.threads)
     processor = load_processor(profile.model, profile.max_audio_seconds)

@@ -22,8 +22,8 @@ class Profile:
     four_bit: bool = False
     group_size: int = 8
     prompts_per_step: int = 4
-    micro_batch: int = 32
-    steps: int = 60
+    micro_batch: int = 16
+    steps: int = 40
     learning_rate: float = 1e-3
     beta: float = 0.001
     lora_rank: int = 16
