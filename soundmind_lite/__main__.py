@@ -5,6 +5,13 @@ import sys
 from pathlib import Path
 
 
+def doctor(args) -> None:
+    from . import doctor
+
+    if not doctor.report():
+        raise RuntimeError("the tiny profile can't run here yet; see the lines that start with --")
+
+
 def train(args) -> None:
     from . import runs
 
@@ -55,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m soundmind_lite", description="Audio logical reasoning, learned from rule rewards.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     profile = dict(default="tiny", choices=list(PROFILES), help="sizes of model, data and run (default: %(default)s)")
+
+    p = commands.add_parser("doctor", help="what this machine has, and which profiles it can run")
+    p.set_defaults(call=doctor)
 
     p = commands.add_parser("train", help="evaluate, train with rule rewards, evaluate again")
     p.add_argument("--profile", **profile)

@@ -96,7 +96,8 @@ def complete(model, processor, conversations: list[list[dict]], max_new_tokens: 
     if AUDIO_FIELDS[0] in batch:
         batch.update(zip(AUDIO_FIELDS, used_frames(*(batch[name] for name in AUDIO_FIELDS))))
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    sampling = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0) if sample else dict(do_sample=False, temperature=None, top_k=None, top_p=None)
+    greedy = dict(do_sample=False, temperature=None, top_k=None, top_p=None)
+    sampling = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0) if sample else greedy
     out = model.generate(**batch, max_new_tokens=max_new_tokens, suppress_tokens=placeholder_ids(model.config), **sampling)
     return processor.tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 

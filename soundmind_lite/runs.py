@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 

@@ -148,7 +148,7 @@ class WarmStart:
             log_probs = torch.nn.utils.rnn.pad_sequence(torch.log_softmax(scores, -1).split(lengths.tolist()))
             target_lengths = torch.tensor([len(w) for w in words])
             return F.ctc_loss(
-                log_probs, torch.tensor(sum(words, [])), lengths, target_lengths,
+                log_probs, torch.tensor([token for w in words for token in w]), lengths, target_lengths,
                 blank=self.batches.tokenizer.pad_token_id, zero_infinity=True,
             )
 

@@ -11,7 +11,7 @@ def run(*arguments, **options):
     return subprocess.run([sys.executable, "-m", "soundmind_lite", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, **options)
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["build-tiny"]])
+@pytest.mark.parametrize("command", [[], ["doctor"], ["train"], ["evaluate"], ["build-tiny"]])
 def test_help(command):
     done = run(*command, "--help")
     assert done.returncode == 0
@@ -41,6 +41,22 @@ def test_a_failure_is_one_clear_line(tmp_path):
     assert (done.returncode, "not an empty folder" in done.stderr) == (1, True)
 
 
+def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
+    from soundmind_lite import doctor, profiles
+
+    assert doctor.report()
+    printed = capsys.readouterr().out
+    assert "OK   profile tiny" in printed
+    assert "OK   torch" in printed
+    card = [("A card", 24.0)]
+    assert "4-bit" in str(doctor.profile_finding(profiles.get("l4"), card))
+    assert "wants a GPU of 78 GB, the largest here has 24 GB" in str(doctor.profile_finding(profiles.get("80gb"), card))
+    assert doctor.profile_finding(profiles.get("80gb"), [("A card", 80.0)]).ok
+    monkeypatch.setattr(doctor, "installed", lambda package: None if package == "trl" else "1.0")
+    assert not doctor.report()
+    assert "--   trl missing: expected 1.16.0; pip install -r requirements.txt" in capsys.readouterr().out
+
+
 def test_evaluate_prints_figures(tmp_path):
     file = tmp_path / "out.json"
     done = run("evaluate", "--split", "dev", "--setting", "text-text", "--out", file)
@@ -52,6 +68,7 @@ def test_evaluate_prints_figures(tmp_path):
 
 
 def test_importing_loads_nothing_heavy():
-    code = "import sys, soundmind_lite, soundmind_lite.rewards, soundmind_lite.profiles, soundmind_lite.data; print([m for m in ('torch', 'transformers', 'trl', 'datasets', 'numpy') if m in sys.modules and m != 'numpy'])"
+    modules = "soundmind_lite, soundmind_lite.rewards, soundmind_lite.profiles, soundmind_lite.data"
+    code = f"import sys, {modules}; print([m for m in ('torch', 'transformers', 'trl', 'datasets', 'librosa') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr

@@ -64,7 +64,7 @@ def test_a_run_writes_its_folder_and_a_killed_run_goes_on(small, tmp_path, capsy
     assert not (killed / "result.json").exists()
     with pytest.raises(RunError, match="already holds a run; go on with --resume"):
         runs.train(small, killed)
-    with pytest.raises(RunError, match="holds another run .seed: 0 there, 1 now"):
+    with pytest.raises(RunError, match=r"holds another run \(seed: 0 there, 1 now"):
         runs.train(small, killed, seed=1, resume=True)
     runs.train(small, killed, resume=True)
     assert [json.loads(line)["step"] for line in (killed / "metrics.jsonl").open()] == [1, 2, 3, 4]

