@@ -2,6 +2,7 @@
 import argparse
 import os
 import sys
+import warnings
 from pathlib import Path
 
 
@@ -24,6 +25,8 @@ def evaluate(args) -> None:
 
     from . import data, evaluation, models, profiles, runs
 
+    if args.out and not args.out.parent.is_dir():
+        raise FileNotFoundError(f"{args.out.parent}: no such folder for --out")
     if args.run:
         model, processor, profile = runs.trained(args.run)
     else:
@@ -33,12 +36,8 @@ def evaluate(args) -> None:
         model, processor, data.load_alr(profile.data, args.split), max_new_tokens=profile.max_completion_tokens,
         batch_size=profile.evaluation_batch, control=args.audio, setting=args.setting, progress="evaluate",
     )
-    low, high = evaluation.wilson_interval(sum(a.correct for a in answers), len(answers))
-    share = lambda name: sum(getattr(a, name) for a in answers) / len(answers)
-    result = dict(
-        run=args.run and str(args.run), profile=profile.name, split=args.split, setting=args.setting, audio=args.audio, accuracy=share("correct"),
-        ci_low=low, ci_high=high, premises_exact=share("premises_exact"), format_rate=share("format"), n=len(answers),
-    )
+    result = dict(run=args.run and str(args.run), profile=profile.name, split=args.split, setting=args.setting, audio=args.audio)
+    result |= evaluation.summary(answers)
     print(json.dumps(result, indent=2))
     if args.out:
         runs.write_json(args.out, result | {"answers": [vars(a) for a in answers]})
@@ -56,6 +55,12 @@ def positive(text: str) -> int:
     return value
 
 
+def seed(text: str) -> int:
+    if not 0 <= (value := int(text)) < 2**32:
+        raise argparse.ArgumentTypeError("must lie between 0 and 2**32 - 1")
+    return value
+
+
 def parser() -> argparse.ArgumentParser:
     from .profiles import PROFILES
 
@@ -68,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 
     p = commands.add_parser("train", help="evaluate, train with rule rewards, evaluate again")
     p.add_argument("--profile", **profile)
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seed", type=seed, default=0)
     p.add_argument("--out", type=Path, help="the run folder (default: runs/PROFILE-seedSEED)")
     p.add_argument("--steps", type=positive, help="optimizer steps (default: the profile's)")
     p.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
@@ -93,18 +98,23 @@ def parser() -> argparse.ArgumentParser:
 def main() -> int:
     # Idle threads that spin slow two busy cores down by up to 20 times; this must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # about names that TRL uses, not about the reader's code
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a console that knows no "│" must not end a finished run
     args = parser().parse_args()
     if getattr(args, "out", None) is None and args.call is train:
         args.out = Path("runs") / f"{args.profile}-seed{args.seed}"
     try:
         args.call(args)
-    except (ValueError, RuntimeError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
-        print("\nstopped; go on with --resume", file=sys.stderr)
+        print("\nstopped" + ("; go on with --resume" if args.call is train else ""), file=sys.stderr)
         return 130
+    except Exception as error:  # one clear line for a person; the whole trace for who asks
+        if os.environ.get("SOUNDMIND_TRACE"):
+            raise
+        print(f"error: {error or type(error).__name__}", file=sys.stderr)
+        return 1
     return 0
 
 

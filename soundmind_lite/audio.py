@@ -5,6 +5,7 @@ import numpy as np
 
 SAMPLE_RATE = 16_000
 MIN_SECONDS = 0.05  # 0.02 s and less make no audio token at all
+MAX_AMPLITUDE = 100.0  # full scale is 1; integers stored as floats, or worse, would overflow in the features
 
 
 class AudioError(ValueError):
@@ -18,6 +19,8 @@ def checked(audio: np.ndarray) -> np.ndarray:
         raise AudioError(f"expected a mono array with at least one sample, got shape {audio.shape}")
     if not np.isfinite(audio).all():
         raise AudioError(f"{int((~np.isfinite(audio)).sum())} of {audio.size} samples are NaN or infinite; record or export it again")
+    if np.abs(audio).max() > MAX_AMPLITUDE:
+        raise AudioError(f"the largest sample is {np.abs(audio).max():.3g} and full scale is 1; scale it when you export it")
     return audio
 
 
@@ -33,11 +36,11 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     """The clip at `path` as a float32 array, mono at 16 kHz; stereo is averaged and other rates are resampled.
 
     Raises AudioError, naming the file, if it is missing, unreadable, empty, shorter than `MIN_SECONDS`, longer than `max_seconds`,
-    or holds NaN or infinite samples.
+    or holds NaN, infinite or absurdly large samples.
     """
     import soundfile
 
-    path = Path(path)
+    path = Path(path or "no path")
     if not path.is_file():
         raise AudioError(f"{path}: no such file; was the audio of this row downloaded?")
     try:
@@ -45,7 +48,9 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
             seconds, rate = file.frames / file.samplerate, file.samplerate
             _check_length(path, seconds, max_seconds)
             audio = file.read(dtype="float32", always_2d=True).mean(axis=1)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
+    except AudioError:
+        raise
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:  # soundfile's own errors are RuntimeErrors
         raise AudioError(f"{path}: not a readable sound file ({error}); WAV, FLAC, OGG and MP3 are") from error
     _check_length(path, len(audio) / rate, max_seconds)  # again: a truncated file holds less than its header says
     try:

@@ -17,9 +17,11 @@ from .prompts import VERDICTS, prompt
 SPLITS = ("train", "dev", "test")
 FIELDS = {"id": str, "user_content": str, "answer": str, "label": int}
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-QUESTION = re.compile(r'Major premise is "(.*?)"\.?\s*Minor premise is "(.*?)"\.?\s*Conclusion is "(.*?)"\.', re.DOTALL)
 SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-LAST_ANSWER = re.compile(r"Answer: *(not[- ]entailed|entailed)\.?\s*\Z", re.IGNORECASE | re.ASCII)
+WRITTEN_ANSWER = re.compile(r"Answer: *(not[- ]entailed|entailed)\b", re.IGNORECASE | re.ASCII)
+LAST_ANSWER = re.compile(WRITTEN_ANSWER.pattern + r"\.?\s*\Z", re.IGNORECASE | re.ASCII)
+SETTINGS = ("audio-text", "text-text")
+LONGEST_CLIP = 300.0  # seconds; what the 7B's processor takes before it cuts
 
 
 class ALRFormatError(ValueError):
@@ -32,8 +34,8 @@ def parse_row(line: bytes, where: str) -> dict:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise ALRFormatError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise ALRFormatError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+    except (ValueError, RecursionError) as error:
+        raise ALRFormatError(f"{where}: not JSON ({error!s:.100})") from error
     if not isinstance(row, dict):
         raise ALRFormatError(f"{where}: expected an object with the fields {', '.join(FIELDS)}, got {type(row).__name__}")
     where = f"{where}, id {row.get('id', 'missing')!r}"
@@ -42,13 +44,29 @@ def parse_row(line: bytes, where: str) -> dict:
             raise ALRFormatError(f"{where}: the field {name!r} is missing")
         if not isinstance(row[name], kind) or isinstance(row[name], bool):
             raise ALRFormatError(f"{where}: {name!r} must be of type {kind.__name__}, got {row[name]!r:.80}")
+        if kind is str and any("\ud800" <= character <= "\udfff" for character in row[name]):
+            raise ALRFormatError(f"{where}: {name!r} holds half of a Unicode pair, which no file can store")
     if row["label"] not in (0, 1):
         raise ALRFormatError(f"{where}: label must be 1 (entailed) or 0 (not-entailed), got {row['label']}")
     if not SAFE_ID.fullmatch(row["id"]):
         raise ALRFormatError(f"{where}: an id is a file name and may hold letters, digits, '.', '_' and '-' only")
-    if not QUESTION.search(row["user_content"]):
+    if statements(row["user_content"]) is None:
         raise ALRFormatError(f'{where}: the question has no \'Major premise is "…". Minor premise is "…". Conclusion is "…".\'')
+    if not chain_of_thought(row["answer"]):
+        raise ALRFormatError(f"{where}: the answer holds no reasoning")
     return row
+
+
+def statements(question: str) -> tuple[str, str, str] | None:
+    """Major premise, minor premise and conclusion of a question in ALR's wording, or None. Linear in the length of the question."""
+    parts = question.partition('Major premise is "')[2]
+    major, found_minor, parts = parts.partition('Minor premise is "')
+    minor, found_conclusion, parts = parts.partition('Conclusion is "')
+    conclusion, end, _ = parts.partition('".')
+    quoted = [text.rstrip().removesuffix(".") for text in (major, minor)]
+    if not (found_minor and found_conclusion and end) or not all(text.endswith('"') for text in quoted):
+        return None
+    return quoted[0][:-1], quoted[1][:-1], conclusion
 
 
 def chain_of_thought(reasoning: str) -> str:
@@ -57,9 +75,9 @@ def chain_of_thought(reasoning: str) -> str:
 
 
 def written_verdict(reasoning: str) -> str | None:
-    """The verdict in the reasoning's last line, for the audit only: 64 of 1,262 real rows contradict their label there."""
-    match = LAST_ANSWER.search(reasoning)
-    return match and match[1].lower().replace(" ", "-")
+    """The verdict that the reasoning writes last, for the audit only: 64 of 1,262 real rows contradict their label there."""
+    written = WRITTEN_ANSWER.findall(reasoning)
+    return written[-1].lower().replace(" ", "-") if written else None
 
 
 def find_clip(folder: Path, stem: str) -> Path | None:
@@ -84,7 +102,7 @@ def read_split(folder: Path, split: str, audio: str | None = "question") -> list
         clips = folder / split / row["id"]
         question_audio = find_clip(clips, "question") or clips / "question.wav"  # a missing clip is told when it is heard or audited
         answer_audio = find_clip(clips, f"answer_{row['label']}")
-        major, minor, conclusion = QUESTION.search(row["user_content"]).groups()
+        major, minor, conclusion = statements(row["user_content"])
         rows.append({
             "id": row["id"], "split": split, "question": row["user_content"],
             "major_premise": major, "minor_premise": minor, "conclusion": conclusion,
@@ -120,11 +138,20 @@ def load_alr(source: str | Path = "mini", split: str = "train", streaming: bool 
     return dataset.to_iterable_dataset() if streaming else dataset
 
 
+def check_setting(setting: str) -> str:
+    """The setting itself, or ValueError with those there are."""
+    if setting not in SETTINGS:
+        raise ValueError(f"there is no setting {setting!r}; choose one of {', '.join(SETTINGS)}")
+    return setting
+
+
 def training_rows(rows, setting: str = "audio-text"):
     """The rows as TRL wants them: `prompt` with plain string content, `audio` (a path, None in text settings), `label`,
-    `reference_length` (words of the row's own reasoning) and `id`.
+    `reference_length` (words of the row's own reasoning) and `id`. Raises ValueError for an unknown setting, or rows without sound.
     """
-    heard = setting.startswith("audio")
+    heard = check_setting(setting).startswith("audio")
+    if heard and None in rows["question_audio"]:
+        raise ValueError("these rows were loaded without sound; use load_alr(…, audio='question'), or the setting 'text-text'")
     return rows.map(
         lambda row: {
             "id": row["id"], "prompt": prompt(None if heard else row["question"]), "audio": row["question_audio"] if heard else None,
@@ -156,7 +183,7 @@ class Audit:
         return "\n".join(lines + [f"{name:16} {value:8.1f}" for name, value in self.lengths.items()])
 
 
-def audit(rows, max_seconds: float | None = None) -> Audit:
+def audit(rows, max_seconds: float = LONGEST_CLIP) -> Audit:
     """Checks rows, of one or several splits, for what makes a result untrue; `max_seconds` is the limit for a clip.
 
     `shared_premises` counts major premises that stand in more than one split. Rows loaded without sound get no sound check.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from .audio import AudioError, load_audio
+from .data import check_setting
 from .models import AUDIO_FIELDS, max_audio_seconds, placeholder_ids, used_frames
 from .prompts import VERDICTS, audio_parts, prompt, with_audio
 from .rewards import has_text_format, parse_answer
@@ -113,6 +114,8 @@ def answer_rows(
     from tqdm.auto import tqdm
 
     rows = list(rows)
+    if check_setting(setting) == "text-text" and control != "true":
+        raise ValueError(f"the control {control!r} changes the sound, and the setting {setting!r} has none")
     clips = sounds(rows, control, max_audio_seconds(processor)) if setting == "audio-text" else [None] * len(rows)
     length = [len(row["question"]) if clip is None else len(clip) for row, clip in zip(rows, clips)]
     order = sorted(range(len(rows)), key=length.__getitem__)
@@ -135,11 +138,11 @@ def answer_rows(
     ]
 
 
-def summary(greedy: list[Answer], sampled: list[Answer]) -> dict:
-    """What `result.json` holds of a measurement. Shares lie in 0 to 1; all but `sampled_accuracy` are of the greedy answers."""
+def summary(greedy: list[Answer], sampled: list[Answer] | None = None) -> dict:
+    """What `result.json` holds of a measurement. Shares lie in 0 to 1; all but `sampled_accuracy` (None if not sampled) are of greedy answers."""
     share = lambda answers, name: sum(getattr(a, name) for a in answers) / len(answers)
     low, high = wilson_interval(sum(a.correct for a in greedy), len(greedy))
     return dict(
-        accuracy=share(greedy, "correct"), ci_low=low, ci_high=high, sampled_accuracy=share(sampled, "correct"),
+        accuracy=share(greedy, "correct"), ci_low=low, ci_high=high, sampled_accuracy=share(sampled, "correct") if sampled else None,
         premises_exact=share(greedy, "premises_exact"), format_rate=share(greedy, "format"), n=len(greedy),
     )

@@ -1,7 +1,7 @@
 """TRL's GRPOTrainer with sound.
 
 Plain GRPOTrainer samples with the sound and scores without it: the processor's features reach `generate` and are dropped before every
-log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides five methods and copies none of TRL's code; the test
+log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides six methods and copies none of TRL's code; the test
 `test_trl_seam` names the signatures that it relies on.
 """
 import json
@@ -35,13 +35,12 @@ class AudioGRPOTrainer(GRPOTrainer):
     Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that can't be used whole.
     """
 
-    def __init__(self, *args, algorithm: str = "grpo", rollout_file: Path | None = None, **kwargs):
+    def __init__(self, model, reward_funcs, args=None, train_dataset=None, *, algorithm: str = "grpo", rollout_file: Path | None = None, **kwargs):
         if algorithm not in ALGORITHMS:
             raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
-        config, rows = kwargs.get("args"), kwargs.get("train_dataset")
-        if config is not None and config.use_vllm and rows is not None and "audio" in (rows.column_names or []):
+        if args is not None and args.use_vllm and "audio" in (getattr(train_dataset, "column_names", None) or ()):
             raise NotImplementedError("TRL hands only images to vLLM, so its samples would never hear the sound; set use_vllm=False")
-        super().__init__(*args, **kwargs)
+        super().__init__(model=model, reward_funcs=reward_funcs, args=args, train_dataset=train_dataset, **kwargs)
         self.algorithm, self.rollout_file = algorithm, rollout_file
         self._sound, self._scored, self._row_ids = None, None, {}
         config = self.accelerator.unwrap_model(self.model).config

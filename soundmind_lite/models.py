@@ -65,7 +65,7 @@ def load_processor(path: str | Path, audio_seconds: float) -> AudioProcessor:
 
 
 def load(profile: Profile | str):
-    """`(model, processor)` of a profile: the thinker alone, in evaluation mode, and its audio-only processor.
+    """`(model, processor)` of a profile: the thinker alone, in evaluation mode, on the GPU if there is one, and its audio-only processor.
 
     A full Qwen2.5-Omni checkpoint works too; its talker is left out. Raises ValueError for an unknown profile name, OSError if the
     checkpoint is not there, and NotImplementedError for 4-bit profiles.
@@ -77,4 +77,4 @@ def load(profile: Profile | str):
         torch.set_num_threads(profile.threads)
     processor = load_processor(profile.model, profile.max_audio_seconds)
     model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(profile.model, dtype=getattr(torch, profile.dtype))
-    return model.eval(), processor
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), processor

@@ -32,7 +32,7 @@ def curves(metrics_file: Path, picture: Path, result: dict) -> None:
         terms.plot(steps, smoothed(values), style, color=colour, label=name.replace("_", " "))
     terms.set(title="Reward terms, mean of a step", xlabel="step", ylabel="points", ylim=(0, 2.1))
     terms.legend(loc="lower right", fontsize=8)
-    groups.plot(steps, smoothed([m["reward_std"] for m in metrics]), color=BLUE, label="std of the reward within a group")
+    groups.plot(steps, smoothed([m["reward_std"] for m in metrics]), color=BLUE, label="std of the reward in a step")
     groups.plot(steps, smoothed([m["frac_reward_zero_std"] for m in metrics]), "--", color=ORANGE, label="share of groups without variance")
     groups.set(title="Is there something to learn from?", xlabel="step", ylim=(0, None))
     groups.legend(loc="upper right", fontsize=8)

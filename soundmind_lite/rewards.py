@@ -16,8 +16,9 @@ Completion = str | list[dict[str, str]]
 
 
 def completion_text(completion: Completion) -> str:
-    """The text of a completion in either of TRL's forms."""
-    return completion if isinstance(completion, str) else completion[0]["content"]
+    """The text of a completion in either of TRL's forms; content that is no text counts as empty."""
+    content = completion if isinstance(completion, str) else completion[0]["content"]
+    return content if isinstance(content, str) else ""
 
 
 def parse_answer(text: str) -> str | None:
@@ -77,7 +78,7 @@ def text_length_reward(completions: list[Completion], reference_length: list[flo
     [0.5]
     """
     for value in reference_length:
-        if not (math.isfinite(value) and value > 0):
+        if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
             raise ValueError(f"reference_length must be a positive number of words, got {value!r}")
     lengths = [len(reasoning_of(completion_text(c)).split()) for c in completions]
     return [min(1.0, words / reference) for words, reference in zip(lengths, reference_length, strict=True)]

@@ -10,14 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+from peft import PeftModel, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import PrinterCallback, TrainerCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from . import data, evaluation, grpo, models, profiles, report
 from .evaluation import Answer
 from .rewards import TEXT_REWARDS
 
-RESULT, METRICS, ROLLOUTS = "result.json", "metrics.jsonl", "completions.jsonl"
+RESULT, SETTINGS, METRICS, ROLLOUTS, CLOCK = "result.json", "run.json", "metrics.jsonl", "completions.jsonl", "clock.json"
 
 
 class RunError(RuntimeError):
@@ -51,11 +52,13 @@ def return_freed_memory() -> None:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def prepare(out: Path, resume: bool, facts: dict) -> Path | None:
-    """Makes the folder, or checks that the run in it is this one; returns the checkpoint to go on from, if any."""
-    started, settings = out / "run.json", None
+def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
+    """Checks that a run with these facts may start or go on in the folder; returns the checkpoint to go on from, if any."""
+    started, settings = out / SETTINGS, None
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; give a folder")
+    if (out / RESULT).exists():
+        raise RunError(f"{out} holds a finished run; choose another --out for a new one")
     if started.exists():
         settings = json.loads(started.read_text(encoding="utf-8"))
     if settings is None and resume:
@@ -67,11 +70,17 @@ def prepare(out: Path, resume: bool, facts: dict) -> Path | None:
     if settings is not None and settings != facts:
         differing = ", ".join(f"{k}: {settings.get(k)} there, {facts[k]} now" for k in facts if settings.get(k) != facts[k])
         raise RunError(f"{out} holds another run ({differing}); resume it with its own settings")
-    if resume and (out / RESULT).exists():
-        raise RunError(f"{out} holds a finished run; choose another --out for a new one")
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(started, facts)
-    return Path(last) if resume and (last := get_last_checkpoint(str(out))) else None
+    return max(complete_checkpoints(out), key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.split("-")[1])
+
+
+def complete_checkpoints(out: Path) -> list[Path]:
+    """The checkpoints that were written to their end; the Trainer writes these two files last."""
+    last_files = ("trainer_state.json", "rng_state.pth")
+    return [folder for folder in out.glob("checkpoint-*") if all((folder / name).is_file() for name in last_files)]
 
 
 def keep_steps(file: Path, last_step: int) -> None:
@@ -82,10 +91,10 @@ def keep_steps(file: Path, last_step: int) -> None:
 
 
 class RunLog(TrainerCallback):
-    """Writes metrics.jsonl and shows a progress bar with the reward and the time left."""
+    """Writes metrics.jsonl, keeps the time over stops, and shows a progress bar with the reward and the time left."""
 
-    def __init__(self, file: Path):
-        self.file, self.bar = file, None
+    def __init__(self, out: Path, started: float):
+        self.out, self.started, self.bar = out, started, None
 
     def on_train_begin(self, args, state, control, **_):
         from tqdm.auto import tqdm
@@ -95,7 +104,7 @@ class RunLog(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **_):
         if not state.is_world_process_zero or "reward" not in logs:
             return
-        with self.file.open("a", encoding="utf-8") as file:
+        with (self.out / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
         self.bar.set_postfix_str(f"reward {logs['reward']:.2f}, groups without variance {logs['frac_reward_zero_std']:.0%}")
 
@@ -103,6 +112,9 @@ class RunLog(TrainerCallback):
         self.bar.update(1)
         if state.global_step % 5 == 0:
             return_freed_memory()
+
+    def on_save(self, args, state, control, **_):
+        write_json(self.out / CLOCK, {"seconds": time.time() - self.started})
 
     def on_train_end(self, args, state, control, **_):
         self.bar.close()
@@ -136,23 +148,30 @@ def train(
     algorithm: str = "grpo", rewards=TEXT_REWARDS,
 ) -> dict:
     """The whole run; returns what `result.json` holds. Raises RunError if the folder holds another run, AudioError for a bad clip."""
-    started, profile, out = time.time(), profiles.get(profile_name), Path(out)
+    profile, out = profiles.get(profile_name), Path(out)
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise RunError("several processes are not supported yet; start one process without accelerate or torchrun")
     facts = dict(profile=profile.name, seed=seed, algorithm=algorithm, steps=steps or profile.steps, rewards=[r.__name__ for r in rewards])
-    checkpoint = prepare(out, resume, facts)
-    last_step = int(checkpoint.name.split("-")[-1]) if checkpoint else 0
+    checkpoint = check_folder(out, resume, facts)
+    started = time.time() - (json.loads((out / CLOCK).read_text())["seconds"] if (out / CLOCK).exists() else 0)
+    set_seed(seed)
+    rows, test = data.training_rows(data.load_alr(profile.data, "train")), data.load_alr(profile.data, "test")
+    model, processor = models.load(profile)
+    out.mkdir(parents=True, exist_ok=True)  # only now, so that a run that can't start leaves no folder behind
+    write_json(out / SETTINGS, facts)
+    last_step = step_of(checkpoint) if checkpoint else 0
     for name in (METRICS, ROLLOUTS):
         keep_steps(out / name, last_step)
-    set_seed(seed)
-    model, processor = models.load(profile)
-    test = data.load_alr(profile.data, "test")
     before, answers_before = before_training(out, model, processor, test, profile)
     trainer = grpo.AudioGRPOTrainer(
         model=model, reward_funcs=list(rewards), args=grpo.config(profile, out, seed, steps), peft_config=grpo.lora(profile),
-        train_dataset=data.training_rows(data.load_alr(profile.data, "train")), processing_class=processor, algorithm=algorithm,
-        rollout_file=out / ROLLOUTS, callbacks=[RunLog(out / METRICS)],
+        train_dataset=rows, processing_class=processor, algorithm=algorithm, rollout_file=out / ROLLOUTS, callbacks=[RunLog(out, started)],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if last_step < facts["steps"]:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    else:  # all steps were done before the stop; the Trainer would take one more
+        set_peft_model_state_dict(trainer.model, load_file(checkpoint / "adapter_model.safetensors"))
     trainer.model.save_pretrained(out / "adapter")
     model = trainer.model.merge_and_unload()  # the same function without the detour through the adapter: answers come faster
     after, answers_after = measure(model, processor, test, profile, "after")
@@ -171,11 +190,9 @@ def train(
 
 def trained(run: str | Path):
     """`(model, processor, profile)` of a finished run: the profile's thinker with the run's adapter merged into it."""
-    from peft import PeftModel
-
     run = Path(run)
-    if not (run / "adapter").is_dir():
-        raise RunError(f"{run} holds no finished run (no adapter folder)")
-    profile = profiles.get(json.loads((run / "run.json").read_text(encoding="utf-8"))["profile"])
+    if not (run / RESULT).is_file():
+        raise RunError(f"{run} holds no finished run (no {RESULT}); finish it with train --resume")
+    profile = profiles.get(json.loads((run / RESULT).read_text(encoding="utf-8"))["profile"])
     model, processor = models.load(profile)
     return PeftModel.from_pretrained(model, str(run / "adapter")).merge_and_unload().eval(), processor, profile

@@ -1,6 +1,6 @@
 """Speech out (hibari-tts), speech in (Whisper through faster-whisper), voice activity (silero-vad) and word error rate (jiwer).
 
-All four packages are optional at import time; a call that lacks one says what to install. Arrays are float32, mono, in [-1, 1].
+The packages are imported when they are needed; a call that lacks one says what to install. Arrays are float32, mono, in [-1, 1].
 """
 import re
 from functools import cache
@@ -83,8 +83,8 @@ def speech_seconds(audio: np.ndarray, sample_rate: int) -> float:
 
 
 def normalised(text: str) -> str:
-    """Lower case, words only: punctuation and hyphens become spaces. No spelling is mended."""
-    return " ".join(re.findall(r"[a-z0-9']+", text.lower()))
+    """Lower case, words only: punctuation and hyphens become spaces, apostrophes inside words stay. No spelling is mended."""
+    return " ".join(re.findall(r"\w+(?:'\w+)*", text.lower().replace("\u2019", "'")))
 
 
 def word_error_rate(reference: str, hypothesis: str) -> float:

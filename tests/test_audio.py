@@ -44,6 +44,11 @@ def broken(tmp_path, kind, tone):
         tone(path.name, samples=np.full(16_000, np.nan), subtype="FLOAT")
     elif kind == "infinite":
         tone(path.name, samples=np.r_[np.zeros(16_000), np.inf], subtype="FLOAT")
+    elif kind == "huge":
+        tone(path.name, samples=np.full(16_000, 3e38), rate=44_100, subtype="FLOAT")
+    elif kind == "raw":
+        path = path.with_suffix(".raw")
+        path.write_bytes(bytes(32_000))
     elif kind == "long":
         tone(path.name, seconds=13)
     elif kind == "folder":
@@ -55,7 +60,7 @@ def broken(tmp_path, kind, tone):
     ("kind", "message"),
     [
         ("missing", "no such file"), ("empty", "not a readable sound"), ("corrupt", "not a readable sound"), ("text", "not a readable sound"),
-        ("header only", "0.000 s of sound"), ("short", "0.010 s of sound"), ("nan", "16000 of 16000 samples are NaN"), ("infinite", "1 of 16001 samples"),
+        ("header only", "0.000 s of sound"), ("short", "0.010 s of sound"), ("nan", "16000 of 16000 samples are NaN"), ("infinite", "1 of 16001 samples"), ("huge", "full scale is 1"), ("raw", "not a readable"),
         ("long", "13.0 s of sound, the profile's limit is 12.0 s"), ("folder", "no such file"),
     ],
 )

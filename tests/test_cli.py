@@ -21,7 +21,7 @@ def test_help(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--profile", "nope"], "invalid choice: 'nope'"), (["train", "--steps", "0"], "must be at least 1"), ([], "COMMAND"),
+        (["train", "--profile", "nope"], "invalid choice: 'nope'"), (["train", "--steps", "0"], "must be at least 1"), (["train", "--seed", "-1"], "must lie between"), ([], "COMMAND"),
         (["evaluate", "--audio", "loud"], "invalid choice: 'loud'"), (["build-tiny"], "--out"), (["fly"], "invalid choice: 'fly'"),
     ],
 )

@@ -55,6 +55,10 @@ def test_without_audio_there_are_no_paths():
         (good_row("7", label=True), "'label' must be of type int"),
         (good_row("../../etc"), "an id is a file name"),
         (good_row("7") | {"user_content": "What follows?"}, "the question has no"),
+        (good_row("7", answer="Answer: entailed."), "the answer holds no reasoning"),
+        ("[" * 200_000, "line 2: not JSON"),
+        ('{"id": "7", "label": ' + "1" * 5000 + "}", "line 2: not JSON"),
+        (good_row("7", answer="So \ud800."), "'answer' holds half of a Unicode pair"),
         (good_row("0001"), "line 2, id '0001': the same id stands on line 1"),
     ],
 )
@@ -120,6 +124,18 @@ def test_the_audit_counts_the_real_conflicts(folder, real_rows):
     assert len(found.conflicts) == 33
     assert len(found.duplicates) == 2
     assert found.lengths["question words"] == pytest.approx(157, abs=1)
+
+
+def test_rows_without_sound_train_no_listener():
+    with pytest.raises(ValueError, match="loaded without sound"):
+        data.training_rows(load_alr("mini", "dev", audio=None))
+    with pytest.raises(ValueError, match="no setting 'audio-banana'"):
+        data.training_rows(load_alr("mini", "dev"), "audio-banana")
+
+
+def test_a_question_is_read_in_linear_time_and_as_it_stands():
+    assert data.statements('x Major premise is "A "b" c".\nMinor premise is "d?".\nConclusion is "e..".\n y') == ('A "b" c', "d?", "e..")
+    assert data.statements('Major premise is "a". ' * 20_000 + 'Minor premise is "b". ' * 20_000) is None
 
 
 def test_training_rows_hold_what_the_rewards_need():

@@ -56,6 +56,13 @@ def test_the_controls_change_the_sound_alone(test_rows):
         sounds(rows, "loud", 12)
 
 
+def test_a_control_or_setting_that_makes_no_sense_is_an_error(tiny, test_rows):
+    with pytest.raises(ValueError, match="'silent' changes the sound"):
+        evaluation.answer_rows(*tiny, test_rows[:2], setting="text-text", control="silent")
+    with pytest.raises(ValueError, match="no setting 'banana'"):
+        evaluation.answer_rows(*tiny, test_rows[:2], setting="banana")
+
+
 def test_premises_are_quoted_word_for_word_or_not_at_all():
     row = dict(major_premise="All cats are dogs", minor_premise="some birds are cats", conclusion="no dogs are birds")
     said = "Major premise: all cats are dogs. Minor premise: some birds are cats. Conclusion: no dogs are birds."

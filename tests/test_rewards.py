@@ -72,7 +72,7 @@ def test_a_senseless_label_is_an_error(label):
         answer_reward([GOOD], label=[label])
 
 
-@pytest.mark.parametrize("reference", [0, -3, float("nan"), float("inf")])
+@pytest.mark.parametrize("reference", [0, -3, float("nan"), float("inf"), None])
 def test_a_senseless_reference_is_an_error(reference):
     with pytest.raises(ValueError, match="reference_length"):
         text_length_reward([GOOD], reference_length=[reference])

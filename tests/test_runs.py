@@ -12,6 +12,7 @@ from soundmind_lite.profiles import ASSETS
 from soundmind_lite.runs import RunError
 
 MEASURES = {"accuracy", "ci_low", "ci_high", "sampled_accuracy", "premises_exact", "format_rate", "n"}
+SMALL = dict(name="small", group_size=4, prompts_per_step=2, micro_batch=8, steps=4, save_every=2, max_completion_tokens=40)
 RESULT = {"profile", "seed", "algorithm", "steps", "seconds", "peak_memory_mb", "before", "after", "paired_p", "swapped_audio"}
 
 
@@ -26,8 +27,7 @@ def small(monkeypatch, tmp_path):
         for line in lines:
             identifier = json.loads(line)["id"]
             shutil.copytree(ASSETS / "mini_alr" / split / identifier, folder / split / identifier)
-    small = dict(name="small", data=str(folder), group_size=4, prompts_per_step=2, micro_batch=8, steps=4, save_every=2, max_completion_tokens=40)
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), **small))
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(folder), **SMALL))
     return "small"
 
 
@@ -75,6 +75,33 @@ def test_a_run_writes_its_folder_and_a_killed_run_goes_on(small, tmp_path, capsy
         runs.train(small, killed, resume=True)
 
 
+def test_a_run_killed_after_its_last_step_takes_no_further_step(small, tmp_path, monkeypatch):
+    """Two steps of an epoch of four: the Trainer alone would take one more step on resume. A half-written checkpoint is passed over."""
+    runs.train(small, tmp_path / "whole", steps=2)
+    measure = runs.measure
+
+    def killed(*args, **kwargs):
+        if args[4] == "after":
+            raise RuntimeError("killed")
+        return measure(*args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(runs, "measure", killed)
+        runs.train(small, tmp_path / "run", steps=2)
+    (tmp_path / "run" / "checkpoint-9").mkdir()
+    result = runs.train(small, tmp_path / "run", steps=2, resume=True)
+    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").open()] == [1, 2]
+    assert all(torch.equal(weights, adapter(tmp_path / "run")[name]) for name, weights in adapter(tmp_path / "whole").items())
+    assert result["after"] == json.loads((tmp_path / "whole" / "result.json").read_text())["after"]
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("small"), four_bit=True))
+    with pytest.raises(NotImplementedError, match="4-bit"):
+        runs.train(small, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_reinforce_pp_runs_and_learns_something_else(small, tmp_path):
     for algorithm in ("grpo", "reinforce++"):
         runs.train(small, tmp_path / algorithm, algorithm=algorithm, steps=2)
@@ -101,6 +128,6 @@ def test_a_folder_with_other_things_is_left_alone(small, tmp_path):
         runs.train(small, tmp_path / "mine" / "thesis.txt")
     with pytest.raises(RunError, match="no run to resume"):
         runs.train(small, tmp_path / "new", resume=True)
-    with pytest.raises(RunError, match="no finished run"):
+    with pytest.raises(RunError, match="holds no finished run"):
         runs.trained(tmp_path / "mine")
     assert [f.name for f in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
