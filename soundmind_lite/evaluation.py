@@ -104,7 +104,7 @@ def complete(model, processor, conversations: list[list[dict]], max_new_tokens: 
 
 
 def answer_rows(
-    model, processor, rows, *, max_new_tokens: int = 100, batch_size: int = 60, control: str = "true", setting: str = "audio-text",
+    model, processor, rows, *, max_new_tokens: int = 100, batch_size: int = 40, control: str = "true", setting: str = "audio-text",
     sample: bool = False, seed: int = 0, progress: str | None = None,
 ) -> list[Answer]:
     """Lets the model answer rows of `data.load_alr`, in their order.

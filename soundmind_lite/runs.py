@@ -117,6 +117,7 @@ class RunLog(TrainerCallback):
         write_json(self.out / CLOCK, {"seconds": time.time() - self.started})
 
     def on_train_end(self, args, state, control, **_):
+        return_freed_memory()
         self.bar.close()
 
 

@@ -33,9 +33,9 @@ def save(model, processor, out: Path) -> None:
     """The checkpoint as `Qwen2_5OmniProcessor` and the thinker class read it."""
     model.save_pretrained(out)
     processor.save_pretrained(out)
-    file = out / "processor_config.json"
-    settings = json.loads(file.read_text())
-    file.write_text(json.dumps(settings | {"processor_class": "Qwen2_5OmniProcessor"}, indent=2) + "\n")
+    for file in (out / "processor_config.json", out / "tokenizer_config.json"):
+        settings = json.loads(file.read_text())
+        file.write_text(json.dumps(settings | {"processor_class": "Qwen2_5OmniProcessor"}, indent=2) + "\n")
 
 
 def build(
