@@ -52,8 +52,6 @@ def parse_row(line: bytes, where: str) -> dict:
         raise ALRFormatError(f"{where}: an id is a file name and may hold letters, digits, '.', '_' and '-' only")
     if statements(row["user_content"]) is None:
         raise ALRFormatError(f'{where}: the question has no \'Major premise is "…". Minor premise is "…". Conclusion is "…".\'')
-    if not chain_of_thought(row["answer"]):
-        raise ALRFormatError(f"{where}: the answer holds no reasoning")
     return row
 
 
@@ -147,7 +145,8 @@ def check_setting(setting: str) -> str:
 
 def training_rows(rows, setting: str = "audio-text"):
     """The rows as TRL wants them: `prompt` with plain string content, `audio` (a path, None in text settings), `label`,
-    `reference_length` (words of the row's own reasoning) and `id`. Raises ValueError for an unknown setting, or rows without sound.
+    `reference_length` (words of the row's own reasoning) and `id`. Raises ValueError for an unknown setting, rows without sound,
+    or a row without reasoning.
     """
     heard = check_setting(setting).startswith("audio")
     if heard and None in rows["question_audio"]:
@@ -155,10 +154,17 @@ def training_rows(rows, setting: str = "audio-text"):
     return rows.map(
         lambda row: {
             "id": row["id"], "prompt": prompt(None if heard else row["question"]), "audio": row["question_audio"] if heard else None,
-            "label": row["label"], "reference_length": len(chain_of_thought(row["reasoning"]).split()),
+            "label": row["label"], "reference_length": reasoning_words(row),
         },
         remove_columns=rows.column_names,
     )
+
+
+def reasoning_words(row: dict) -> int:
+    """Words of the row's own reasoning, the reference of the length reward; ALRFormatError if there are none."""
+    if not (words := len(chain_of_thought(row["reasoning"]).split())):
+        raise ALRFormatError(f"row {row['split']}/{row['id']}: the answer holds no reasoning, so there is no length to compare with; leave the row out")
+    return words
 
 
 @dataclass

@@ -23,7 +23,8 @@ def with_audio(messages: list[dict], audio) -> list[dict]:
     Content parts are built here, after the dataset, because Arrow would give every part all keys of its siblings, filled with
     None, and chat templates read a part that has the key "audio" as sound.
     """
-    messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
+    as_parts = lambda content: [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+    messages = [{**m, "content": as_parts(m["content"])} for m in messages]
     if audio is not None:
         last = max(i for i, m in enumerate(messages) if m["role"] == "user")
         messages[last]["content"].insert(0, {"type": "audio", "audio": audio})

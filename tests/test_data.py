@@ -55,7 +55,6 @@ def test_without_audio_there_are_no_paths():
         (good_row("7", label=True), "'label' must be of type int"),
         (good_row("../../etc"), "an id is a file name"),
         (good_row("7") | {"user_content": "What follows?"}, "the question has no"),
-        (good_row("7", answer="Answer: entailed."), "the answer holds no reasoning"),
         ("[" * 200_000, "line 2: not JSON"),
         ('{"id": "7", "label": ' + "1" * 5000 + "}", "line 2: not JSON"),
         (good_row("7", answer="So \ud800."), "'answer' holds half of a Unicode pair"),
@@ -131,6 +130,12 @@ def test_rows_without_sound_train_no_listener():
         data.training_rows(load_alr("mini", "dev", audio=None))
     with pytest.raises(ValueError, match="no setting 'audio-banana'"):
         data.training_rows(load_alr("mini", "dev"), "audio-banana")
+
+
+def test_a_row_without_reasoning_is_named_before_training(folder):
+    rows = load_alr(folder(good_row(), good_row("7", answer="Answer: entailed.")), "dev")
+    with pytest.raises(ALRFormatError, match="row dev/7: the answer holds no reasoning"):
+        data.training_rows(rows)
 
 
 def test_a_question_is_read_in_linear_time_and_as_it_stands():

@@ -85,9 +85,10 @@ def test_a_run_killed_after_its_last_step_takes_no_further_step(small, tmp_path,
             raise RuntimeError("killed")
         return measure(*args, **kwargs)
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+    with monkeypatch.context() as patch:
         patch.setattr(runs, "measure", killed)
-        runs.train(small, tmp_path / "run", steps=2)
+        with pytest.raises(RuntimeError, match="killed"):
+            runs.train(small, tmp_path / "run", steps=2)
     (tmp_path / "run" / "checkpoint-9").mkdir()
     result = runs.train(small, tmp_path / "run", steps=2, resume=True)
     assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").open()] == [1, 2]
