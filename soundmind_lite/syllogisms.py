@@ -51,6 +51,16 @@ def consequences(major: Statement, minor: Statement) -> tuple[Statement, ...]:
     return tuple(c for c in candidates if follows(major, minor, c))
 
 
+def in_words(quantifier: str, subject: str, predicate: str) -> str:
+    """A statement about two nouns in words, for example "all cats are dogs"."""
+    return f"{QUANTIFIERS[quantifier]} {subject} are {predicate}"
+
+
+def spoken_sentence(role: str, words: str) -> str:
+    """The sentence in which a statement is spoken."""
+    return f"{role} is {words}."
+
+
 @dataclass(frozen=True)
 class Problem:
     """One syllogism: a form and the nouns that fill its terms S, M and P."""
@@ -73,7 +83,7 @@ class Problem:
         if middle:
             words["M"] = middle
         quantifier, subject, predicate = statement
-        return f"{QUANTIFIERS[quantifier]} {words[subject]} are {words[predicate]}"
+        return in_words(quantifier, words[subject], words[predicate])
 
     @property
     def statements(self) -> tuple[str, str, str]:
@@ -88,12 +98,17 @@ class Problem:
     @property
     def spoken(self) -> list[str]:
         """The three sentences as they are spoken."""
-        return [f"{role} is {words}." for role, words in zip(ROLES, self.statements)]
+        return [spoken_sentence(role, words) for role, words in zip(ROLES, self.statements)]
+
+    @property
+    def restated_sentences(self) -> list[str]:
+        """The three sentences as the chain of thought writes them down."""
+        return [f"{role}: {words}." for role, words in zip(ROLES, self.statements)]
 
     @property
     def restated(self) -> str:
         """What was heard, as the chain of thought writes it down first."""
-        return " ".join(f"{role}: {words}." for role, words in zip(ROLES, self.statements))
+        return " ".join(self.restated_sentences)
 
     @property
     def reasoning(self) -> str:

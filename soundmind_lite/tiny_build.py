@@ -49,7 +49,7 @@ def build(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise BuildError(f"{out} is not an empty folder; choose another --out")
     started = time.time()
-    torch.set_num_threads(1)  # more threads gain little at this size and make the result depend on their number
+    torch.set_num_threads(1)  # the result must not depend on the number of cores
     tiny_data.build_mini_alr(out / "mini_alr", splits, workers=workers)
     print(f"mini_alr written after {(time.time() - started) / 60:.1f} min; speaking the sentences of the warm start", flush=True)
     bank = tiny_data.SentenceBank()

@@ -57,8 +57,8 @@ class SentenceBank:
 
     def speak_all(self, workers: int = 2) -> None:
         """Speaks every sentence there is: 3 roles × 3 quantifiers × 552 ordered pairs of nouns. What is missing is spoken when drawn."""
-        statements = itertools.product(syllogisms.ROLES, syllogisms.QUANTIFIERS.values(), itertools.permutations(syllogisms.NOUNS, 2))
-        sentences = [f"{role} is {quantifier} {x} are {y}." for role, quantifier, (x, y) in statements]
+        statements = itertools.product(syllogisms.ROLES, syllogisms.QUANTIFIERS, itertools.permutations(syllogisms.NOUNS, 2))
+        sentences = [syllogisms.spoken_sentence(role, syllogisms.in_words(quantifier, *nouns)) for role, quantifier, nouns in statements]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             self.clips = dict(zip(sentences, pool.map(_spoken_sentence, sentences, chunksize=50)))
 

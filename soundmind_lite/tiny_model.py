@@ -1,6 +1,6 @@
 """The tiny Omni: the same transformers classes as Qwen2.5-Omni's thinker, with about 1.5 million weights.
 
-Four stages teach it, in this order, because speech alone teaches a small model nothing in the time that a laptop has:
+Four stages teach it, in an order that gives each stage something to build on:
 text first (copying and logic), then the audio tower onto the language model's own embeddings (CTC), then both together, and last
 the habits of a base model that can reason and often doesn't.
 """
@@ -129,9 +129,8 @@ class Batches:
 
     def __init__(self, processor: AudioProcessor):
         self.tokenizer, self.mel = processor.tokenizer, Mel(processor.feature_extractor)
-        template = lambda messages: processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        self._chat = template
-        before, after = template(with_audio(prompt(), "clip")).split(SPECIAL["audio_token"])
+        self._chat = lambda messages: processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        before, after = self._chat(with_audio(prompt(), "clip")).split(SPECIAL["audio_token"])
         self.before, self.after = self.encode(before), self.encode(after)
         self.audio_id = self.tokenizer.convert_tokens_to_ids(SPECIAL["audio_token"])
 

@@ -1,7 +1,6 @@
 """The four stages that train the tiny Omni from random weights; see `tiny_model` for why there are four."""
 import json
 import random
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .audio import SAMPLE_RATE
 from .models import audio_token_count
 from .prompts import VERDICTS, gold_completion
 from .syllogisms import Problem, draw
@@ -96,7 +96,7 @@ class WarmStart:
         for problem in self.problems(count):
             k = self.rng.choice(sentences)
             first = self.rng.randrange(4 - k)
-            heard = " ".join(re.split(r"(?<=\.) ", problem.restated)[first : first + k])
+            heard = " ".join(problem.restated_sentences[first : first + k])
             full = gold_completion(problem.reasoning, problem.label)
             prompts.append(self.batches.heard_prompt(self.pseudo_audio(self.batches.encode(heard), gap)))
             targets.append(self.batches.target(full) if k == 3 else self.batches.encode("<think>" + heard))
@@ -144,7 +144,7 @@ class WarmStart:
             heard = self.model.model.get_audio_features(**sound).last_hidden_state
             scores = -sharpness * ((heard**2).sum(-1, keepdim=True) - 2 * heard @ vectors.T + (vectors**2).sum(-1))
             lengths = audio_token_count(sound["feature_attention_mask"].sum(1))
-            words = [self.batches.encode(" ".join(re.split(r"(?<=\.) ", p.restated)[i] for i in r)) for p, r in zip(chosen, roles)]
+            words = [self.batches.encode(" ".join(p.restated_sentences[i] for i in r)) for p, r in zip(chosen, roles)]
             log_probs = torch.nn.utils.rnn.pad_sequence(torch.log_softmax(scores, -1).split(lengths.tolist()))
             target_lengths = torch.tensor([len(w) for w in words])
             return F.ctc_loss(
@@ -156,7 +156,7 @@ class WarmStart:
 
     def delayed(self, clip, late: bool):
         """The clip after up to a second of silence, so that the tower hears sentences at every place of its window."""
-        return np.concatenate([np.zeros(int(self.rng.random() * 16_000 * late), np.float32), clip])
+        return np.concatenate([np.zeros(int(self.rng.random() * SAMPLE_RATE * late), np.float32), clip])
 
     # 3. both together
     def heard_loss(self, count: int, completion_of) -> torch.Tensor:
