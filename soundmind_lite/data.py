@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-from .audio import SAMPLE_RATE, AudioError, load_audio
+from .audio import SAMPLE_RATE, AudioError, checked, load_audio
 from .profiles import ASSETS
 from .prompts import VERDICTS, prompt
 
@@ -111,6 +111,29 @@ def read_split(folder: Path, split: str, audio: str | None = "question") -> list
     if not rows:
         raise ALRFormatError(f"{file}: holds no row")
     return rows
+
+
+def add_row(folder: str | Path, split: str, row: dict, audio, sample_rate: int) -> Path:
+    """Adds a row and its spoken question to a folder in the published layout; returns the path of the clip.
+
+    `row` has ALR's four fields, `audio` is a mono array. Nothing is written unless both are sound: raises ALRFormatError for a row out of format
+    or an id that the split already has, and AudioError for an array that is no clip.
+    """
+    import soundfile
+
+    folder = Path(folder)
+    file, line = folder / f"{split}.jsonl", json.dumps(row)
+    parse_row(line.encode(), f"{file}, new row")
+    if split not in SPLITS:
+        raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
+    if file.exists() and row["id"] in {r["id"] for r in read_split(folder, split, audio=None)}:
+        raise ALRFormatError(f"{file}: the id {row['id']!r} is taken; choose another")
+    audio, clip = checked(audio), folder / split / row["id"] / "question.wav"
+    clip.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(clip, audio, sample_rate)
+    with file.open("a", encoding="utf-8") as annotations:
+        annotations.write(line + "\n")
+    return clip
 
 
 def load_alr(source: str | Path = "mini", split: str = "train", streaming: bool = False, audio: str | None = "question"):

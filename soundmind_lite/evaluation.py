@@ -48,6 +48,21 @@ def paired_p(before: list[bool], after: list[bool]) -> float:
     return binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
 
 
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """Chance that at least one of k answers, drawn without replacement from `samples` of which `correct` are right, is right.
+
+    The unbiased estimator of Chen et al. 2021, equation 1. For a question with two verdicts guessing alone gives 1 - 2^-k.
+
+    >>> pass_at_k(samples=4, correct=1, k=2)
+    0.5
+    """
+    from math import comb
+
+    if not (0 <= correct <= samples and 1 <= k <= samples):
+        raise ValueError(f"expected 0 ≤ correct ≤ samples and 1 ≤ k ≤ samples, got samples={samples}, correct={correct}, k={k}")
+    return 1 - comb(samples - correct, k) / comb(samples, k)
+
+
 def quotes_premises(row: dict, completion: str) -> bool:
     """Does the completion hold both premises and the conclusion word for word (case and punctuation aside)?"""
     words = lambda text: " ".join(re.findall(r"\w+", text.lower()))

@@ -1,15 +1,24 @@
 """What a run shows a person: its curves, a few answers side by side, and the table of results."""
 import json
 import textwrap
+from collections import defaultdict
 from pathlib import Path
 
 # Okabe and Ito's colours stay apart for readers with any colour vision
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
 
 
-def read_metrics(file: Path) -> list[dict]:
-    """The lines of metrics.jsonl."""
+def read_lines(file: Path) -> list[dict]:
+    """The lines of a run's metrics.jsonl or completions.jsonl."""
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def groups_of(rollouts: list[dict]) -> dict[int, dict[str, list[dict]]]:
+    """Rollouts (lines of completions.jsonl) by step and question."""
+    steps = defaultdict(lambda: defaultdict(list))
+    for rollout in rollouts:
+        steps[rollout["step"]][rollout["id"]].append(rollout)
+    return {step: dict(groups) for step, groups in steps.items()}
 
 
 def smoothed(values: list[float], width: int = 5) -> list[float]:
@@ -17,16 +26,14 @@ def smoothed(values: list[float], width: int = 5) -> list[float]:
     return [sum(values[max(0, i + 1 - width) : i + 1]) / len(values[max(0, i + 1 - width) : i + 1]) for i in range(len(values))]
 
 
-def curves(metrics_file: Path, picture: Path, result: dict) -> None:
-    """Draws reward terms, variance within groups, and length and drift over the steps, with the test accuracy in the title."""
+def draw(metrics: list[dict]):
+    """A figure of three panels over the steps: reward terms, variance within groups, and length and drift."""
     from matplotlib.figure import Figure
 
-    metrics = read_metrics(metrics_file)
     steps = [m["step"] for m in metrics]
     figure = Figure(figsize=(12, 3.8), layout="constrained")
     terms, groups, drift = figure.subplots(1, 3)
-    names = [k.split("/")[1] for k in metrics[0] if k.startswith("rewards/") and k.endswith("/mean")]
-    for name, colour, style in zip(names, (BLUE, ORANGE, GREEN, PINK), ("-", "--", ":", "-.")):
+    for name, colour, style in zip(term_names(metrics), (BLUE, ORANGE, GREEN, PINK), ("-", "--", ":", "-.")):
         values = [m[f"rewards/{name}/mean"] for m in metrics]
         terms.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
         terms.plot(steps, smoothed(values), style, color=colour, label=name.replace("_", " "))
@@ -45,6 +52,26 @@ def curves(metrics_file: Path, picture: Path, result: dict) -> None:
         right.set_ylim(0, None)
         handles = [*handles, *right.get_lines()]
     drift.legend(handles, [h.get_label() for h in handles], loc="lower right", fontsize=8)
+    return figure
+
+
+def term_names(metrics: list[dict]) -> list[str]:
+    """The reward functions of a run, in their order."""
+    return [key.split("/")[1] for key in metrics[0] if key.startswith("rewards/") and key.endswith("/mean")]
+
+
+def in_words(metrics: list[dict]) -> str:
+    """What the curves show, as a sentence for readers who don't see them: means of the first and of the last five steps."""
+    change = lambda key: f"{smoothed([m[key] for m in metrics[:5]])[-1]:.2f} to {smoothed([m[key] for m in metrics])[-1]:.2f}"
+    parts = [f"{name.replace('_', ' ')} from {change(f'rewards/{name}/mean')}" for name in term_names(metrics)]
+    parts += [f"share of groups without variance from {change('frac_reward_zero_std')}", f"tokens from {change('completions/mean_length')}"]
+    parts += [f"KL from {change('kl')}"] if "kl" in metrics[0] else []
+    return f"Training curves over {len(metrics)} steps: " + ", ".join(parts) + "."
+
+
+def curves(metrics_file: Path, picture: Path, result: dict) -> None:
+    """Saves the curves of a run, with the test accuracy in the title."""
+    figure = draw(read_lines(metrics_file))
     before, after = result["before"], result["after"]
     figure.suptitle(
         f"{result['profile']}, {result['algorithm']}, seed {result['seed']}: test accuracy {before['accuracy']:.1%} → {after['accuracy']:.1%}"
@@ -89,7 +116,7 @@ def training_curve(log_file: Path, picture: Path) -> None:
     """Draws the log of `build-tiny`: the loss of each stage, and the accuracy on dev nouns after it."""
     from matplotlib.figure import Figure
 
-    log = read_metrics(log_file)
+    log = read_lines(log_file)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses = figure.subplots()
     for stage, colour, style in (("text", BLUE, "-"), ("ear", GREEN, "--"), ("joint", ORANGE, "-."), ("habits", PINK, ":")):

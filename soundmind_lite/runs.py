@@ -73,6 +73,14 @@ def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
     return max(complete_checkpoints(out), key=step_of, default=None)
 
 
+def new_folder(path: str | Path) -> Path:
+    """The path itself, or the first of `path-2`, `path-3`, … that doesn't exist yet, so that a cell can be run twice."""
+    path, number = Path(path), 1
+    while (folder := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return folder
+
+
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.split("-")[1])
 

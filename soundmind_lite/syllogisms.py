@@ -124,6 +124,21 @@ class Problem:
         ))
 
 
+def problem_of(row: dict) -> Problem:
+    """The problem that a row of mini_alr asks, from its three statements; ValueError if they are no syllogism."""
+    words = [row[name].split() for name in ("major_premise", "minor_premise", "conclusion")]
+    codes = {word: code for code, word in QUANTIFIERS.items()}
+    if any(len(w) != 4 or w[0] not in codes or w[2] != "are" for w in words):
+        raise ValueError(f"row {row['id']}: expected three statements like 'all cats are dogs', got {[' '.join(w) for w in words]}")
+    major, minor, conclusion = ({w[1], w[3]} for w in words)
+    middle = major & minor
+    if len(middle) != 1 or (major ^ minor) != conclusion:
+        raise ValueError(f"row {row['id']}: the premises don't share exactly one term that the conclusion leaves out")
+    terms = {(minor - middle).pop(): "S", middle.pop(): "M", (major - minor).pop(): "P"}
+    form = tuple((codes[w[0]], terms[w[1]], terms[w[3]]) for w in words)
+    return Problem(form, tuple(sorted(terms, key=lambda noun: TERMS.index(terms[noun]))))
+
+
 def split_of(nouns: tuple[str, ...]) -> str:
     """The split that owns a set of three nouns: 10 % of all sets are test, 5 % dev, so that test nouns meet for the first time."""
     return _owners()[frozenset(nouns)]

@@ -1,0 +1,151 @@
+"""Checks of the exercises in notebooks 04 to 06: GRPO by hand, training, evaluation. Each raises Wrong with a diagnosis."""
+import torch
+
+from .checking import Wrong, call, expect, near, number, numbers
+
+REWARDS = [4.0, 1.0, 0.0, 3.0, 2.0, 2.0, 2.0, 2.0]  # two groups of four; the second has no variance
+
+
+def check_04_1(group_advantages):
+    groups = torch.tensor(REWARDS).view(2, 4)
+    centred = groups - groups.mean(1, keepdim=True)
+    scaled = lambda std: (centred / (std + 1e-4)).flatten().tolist()
+    flat = groups.flatten()
+    mistakes = {
+        "You subtracted the group's mean but did not divide by the group's std.": centred.flatten().tolist(),
+        "Your std divides by G. TRL's (torch.std) divides by G - 1.": scaled(groups.std(1, keepdim=True, unbiased=False)),
+        "Mean and std are of the whole batch: that is REINFORCE++. Use each group's own.": ((flat - flat.mean()) / (flat.std() + 1e-4)).tolist(),
+        "The std is of the whole batch; use each group's own.": scaled(flat.std()),
+        "You divided by the variance, not by its root.": scaled(groups.var(1, keepdim=True)),
+    }
+    found = numbers(call(group_advantages, torch.tensor(REWARDS), 4))
+    if any(value != value for value in found):
+        raise Wrong("The second group has no variance, and 0/0 is not a number. Add 1e-4 to the std, as TRL does.")
+    expect(found, scaled(groups.std(1, keepdim=True)), mistakes, f"For rewards {REWARDS} in groups of 4:")
+    return "The second group gets exactly 0: nothing to learn from."
+
+
+def check_04_2(clipped_objective):
+    ratio, advantage = torch.tensor([0.5, 1.0, 1.5, 0.5, 1.5]), torch.tensor([1.0, 1.0, 1.0, -1.0, -1.0])
+    clipped = ratio.clamp(0.8, 1.2)
+    pairs = torch.stack([ratio * advantage, clipped * advantage])
+    mistakes = {
+        "That is the loss, its negative. Return what is maximised.": (-pairs.min(0).values).tolist(),
+        "Take the smaller of the two, not the larger: the objective must never promise more than the unclipped one.": pairs.max(0).values.tolist(),
+        "You always clip. Where the ratio moved the wrong way (0.5 with a positive advantage) the gradient must stay.": pairs[1].tolist(),
+        "You never clip.": pairs[0].tolist(),
+    }
+    found = call(clipped_objective, ratio, advantage, 0.2)
+    expect(found, pairs.min(0).values.tolist(), mistakes, "For ratios 0.5, 1, 1.5 (advantage 1) and 0.5, 1.5 (advantage -1):")
+
+
+def check_04_3(low_variance_kl):
+    policy, reference = torch.tensor([-1.0, -2.0, -0.5]), torch.tensor([-1.5, -1.0, -0.5])
+    gap = reference - policy
+    mistakes = {
+        "That is log π - log π_ref, unbiased but noisy, and it can be negative. Add what makes it never negative.": (-gap).tolist(),
+        "The sign of the gap is turned round: it is log π_ref - log π here.": (torch.exp(-gap) + gap - 1).tolist(),
+        "The - 1 is missing, so equal models would not have a distance of 0.": (torch.exp(gap) - gap).tolist(),
+        "That is half the squared gap, another estimator; it is biased.": (gap**2 / 2).tolist(),
+    }
+    expect(call(low_variance_kl, policy, reference), (torch.exp(gap) - gap - 1).tolist(), mistakes, "For three tokens:")
+    return "Never negative, and 0 where both models agree."
+
+
+def check_04_4(token_mean):
+    losses = torch.tensor([[1.0, 2.0, 3.0, 4.0], [10.0, 99.0, 99.0, 99.0]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
+    mistakes = {
+        "Padding is counted. Multiply by the mask, and divide by the mask's sum.": losses.mean().item(),
+        "You mask the sum but divide by all places, padding included.": 20 / 8,
+        "That is the mean of the completions' means (TRL's loss_type='grpo'). Here each token weighs the same.": (2.5 + 10) / 2,
+    }
+    expect(call(token_mean, losses, mask), 4.0, mistakes, "Four tokens of 1, 2, 3, 4 and one of 10:")
+    return "A long completion has more say than a short one: that is what loss_type='dapo' means."
+
+
+def check_05_1(sizes):
+    truth = {"completions a step": 32, "questions a step": 4, "micro-batches a step": 2, "completions in 40 steps": 1280}
+    for name, value in truth.items():
+        if not near(number(sizes.get(name)), value, 0):
+            raise Wrong(f"{name}: prompts_per_step = 4, group_size = 8, micro_batch = 16. {sizes.get(name)} is not it.")
+
+
+def check_05_2(concise_reward):
+    message = lambda text: [{"role": "assistant", "content": text}]
+    texts = ["<think>" + "word " * 10 + "</think>\nAnswer: entailed", "<think>" + "word " * 60 + "</think>\nAnswer: entailed", ""]
+    try:
+        found = numbers(call(concise_reward, [message(t) for t in texts], label=[1, 1, 1], trainer_state=None))
+    except (AttributeError, TypeError) as error:
+        raise Wrong(f"TRL hands over completions as one-message lists, and every column by name. Use rewards.completion_text and **_. ({error})") from error
+    if len(found) != 3:
+        raise Wrong(f"Three completions need three rewards, got {len(found)}.")
+    if not found[0] > found[1]:
+        raise Wrong(f"Ten words of thought should earn more than sixty; got {found[0]:.2f} and {found[1]:.2f}.")
+    if found[2] > 0:
+        raise Wrong("An empty completion earns something: the shortest thought of all. That hole is found within a few steps.")
+    if not near(numbers(call(concise_reward, texts))[:2], found[:2]):
+        raise Wrong("The same completions as plain strings earn something else; rewards.completion_text reads both forms.")
+    return "It has TRL's form. Would you train with it?"
+
+
+def check_05_3(causes):
+    truth = {"A": "no variance", "B": "wrong column", "C": "cut off"}
+    hints = {
+        "A": "look at the spread inside each group, not at the points.", "B": "which term is at 0, although the answers are fine to the eye?",
+        "C": "do the completions come to an end?",
+    }
+    for run, cause in truth.items():
+        if causes.get(run) != cause:
+            raise Wrong(f"{run}: {causes.get(run)!r} doesn't fit; {hints[run]}")
+
+
+def check_05_4(share_without_variance):
+    roll = lambda step, name, points: dict(step=step, id=name, answer_reward=points, text_format_reward=1.0)
+    rollouts = [roll(1, "a", 2.0), roll(1, "a", 2.0), roll(1, "b", 0.0), roll(1, "b", 2.0), roll(2, "a", 0.0), roll(2, "a", 0.0), roll(2, "c", 2.0), roll(2, "c", 2.0)]
+    mistakes = {
+        "The same question in two steps makes two groups. Group by step and id.": 1 / 3, "That is the share with variance.": 0.25,
+        "You counted groups where everyone earned something. No variance also means: everyone earned nothing.": 0.5,
+    }
+    expect(call(share_without_variance, rollouts), 0.75, mistakes, "Four groups, one of them with different points:")
+
+
+def check_06_1(changed):
+    before, after = [True, True, False, False, False], [True, False, True, True, False]
+    mistakes = {"Gained and lost are the wrong way round.": [1.0, 2.0], "Count the rows that changed, not all right ones.": [3.0, 2.0]}
+    expect(call(changed, before, after), [2.0, 1.0], mistakes, "Two rows went from wrong to right, one from right to wrong:")
+    return "The exact McNemar test looks at these two numbers alone."
+
+
+def check_06_2(z):
+    a, b, n = 534 / 656, 509 / 656, 656
+    pooled = (a + b) / 2
+    truth = (a - b) / (2 * pooled * (1 - pooled) / n) ** 0.5
+    mistakes = {
+        "One standard error of a single share is too small: both figures have one. Their variances add.": (a - b) / (pooled * (1 - pooled) / n) ** 0.5,
+        "Shares, not per cent, under the root.": 100 * truth, "The sign says that the base model is better.": -truth,
+    }
+    expect(z, truth, mistakes, "z = (a - b) / sqrt(2 p (1 - p) / n), with p the mean of both shares.", tolerance=0.02)
+    return "1.71 is short of 1.96: an unpaired test can't tell 81.40 from 77.59. A paired test could, but the answers are not published."
+
+
+def check_06_3(possible):
+    truth = {81.40: True, 77.59: True, 70.82: False, 48.84: False, 60.24: False, 54.88: True}
+    for figure, expected in truth.items():
+        if bool(call(possible, figure, 656)) != expected:
+            nearest = round(figure / 100 * 656)
+            raise Wrong(f"{figure} %: the nearest count is {nearest} of 656 = {nearest / 6.56:.2f} %. Your function says {not expected}.")
+    return "The three ablation figures are no share of 656 rows, so they were not measured on exactly these rows, or not in this way."
+
+
+def check_06_4(is_illicit_conversion):
+    statement = lambda text: tuple(text)
+    cases = (
+        (("AMP", "ASM", "APS"), True, "all M are P, all S are M; concluded: all P are S (what follows is: all S are P)"),
+        (("AMP", "ASM", "ASP"), False, "the conclusion itself follows"),
+        (("AMP", "AMS", "ASP"), False, "nothing follows in either order"),
+        (("EMP", "ASM", "EPS"), False, "'no' may be turned round, so the conclusion follows"),
+    )
+    for form, expected, what in cases:
+        if bool(call(is_illicit_conversion, tuple(map(statement, form)))) != expected:
+            raise Wrong(f"{form}: {what}. Your function says {not expected}.")
