@@ -1,4 +1,5 @@
 """Checks of the exercises in notebooks 00 to 03: data, probing, rewards. Each gets the learner's solution and raises Wrong with a diagnosis."""
+import json
 from math import comb
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def check_01_3(found):
 
 
 def check_01_4(row):
-    parsed = data.parse_row(__import__("json").dumps(row).encode(), "your row")
+    parsed = data.parse_row(json.dumps(row).encode(), "your row")
     major, minor, conclusion = data.statements(parsed["user_content"])
     verdict = data.written_verdict(parsed["answer"])
     if verdict is None:

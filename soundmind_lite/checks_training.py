@@ -89,7 +89,17 @@ def check_05_2(concise_reward):
     return "It has TRL's form. Would you train with it?"
 
 
-def check_05_3(causes):
+def check_05_3(share_without_variance):
+    roll = lambda step, name, points: dict(step=step, id=name, answer_reward=points, text_format_reward=1.0)
+    rollouts = [roll(1, "a", 2.0), roll(1, "a", 2.0), roll(1, "b", 0.0), roll(1, "b", 2.0), roll(2, "a", 0.0), roll(2, "a", 0.0), roll(2, "c", 2.0), roll(2, "c", 2.0)]
+    mistakes = {
+        "The same question in two steps makes two groups. Group by step and id.": 1 / 3, "That is the share with variance.": 0.25,
+        "You counted groups where everyone earned something. No variance also means: everyone earned nothing.": 0.5,
+    }
+    expect(call(share_without_variance, rollouts), 0.75, mistakes, "Four groups, one of them with different points:")
+
+
+def check_05_4(causes):
     truth = {"A": "no variance", "B": "wrong column", "C": "cut off"}
     hints = {
         "A": "look at the spread inside each group, not at the points.", "B": "which term is at 0, although the answers are fine to the eye?",
@@ -100,16 +110,6 @@ def check_05_3(causes):
             raise Wrong(f"{run}: {causes.get(run)!r} doesn't fit; {hints[run]}")
 
 
-def check_05_4(share_without_variance):
-    roll = lambda step, name, points: dict(step=step, id=name, answer_reward=points, text_format_reward=1.0)
-    rollouts = [roll(1, "a", 2.0), roll(1, "a", 2.0), roll(1, "b", 0.0), roll(1, "b", 2.0), roll(2, "a", 0.0), roll(2, "a", 0.0), roll(2, "c", 2.0), roll(2, "c", 2.0)]
-    mistakes = {
-        "The same question in two steps makes two groups. Group by step and id.": 1 / 3, "That is the share with variance.": 0.25,
-        "You counted groups where everyone earned something. No variance also means: everyone earned nothing.": 0.5,
-    }
-    expect(call(share_without_variance, rollouts), 0.75, mistakes, "Four groups, one of them with different points:")
-
-
 def check_06_1(changed):
     before, after = [True, True, False, False, False], [True, False, True, True, False]
     mistakes = {"Gained and lost are the wrong way round.": [1.0, 2.0], "Count the rows that changed, not all right ones.": [3.0, 2.0]}
@@ -117,7 +117,20 @@ def check_06_1(changed):
     return "The exact McNemar test looks at these two numbers alone."
 
 
-def check_06_2(z):
+def check_06_2(is_illicit_conversion):
+    statement = lambda text: tuple(text)
+    cases = (
+        (("AMP", "ASM", "APS"), True, "all M are P, all S are M; concluded: all P are S (what follows is: all S are P)"),
+        (("AMP", "ASM", "ASP"), False, "the conclusion itself follows"),
+        (("AMP", "AMS", "ASP"), False, "nothing follows in either order"),
+        (("EMP", "ASM", "EPS"), False, "'no' may be turned round, so the conclusion follows"),
+    )
+    for form, expected, what in cases:
+        if bool(call(is_illicit_conversion, tuple(map(statement, form)))) != expected:
+            raise Wrong(f"{form}: {what}. Your function says {not expected}.")
+
+
+def check_06_3(z):
     a, b, n = 534 / 656, 509 / 656, 656
     pooled = (a + b) / 2
     truth = (a - b) / (2 * pooled * (1 - pooled) / n) ** 0.5
@@ -129,23 +142,10 @@ def check_06_2(z):
     return "1.71 is short of 1.96: an unpaired test can't tell 81.40 from 77.59. A paired test could, but the answers are not published."
 
 
-def check_06_3(possible):
+def check_06_4(possible):
     truth = {81.40: True, 77.59: True, 70.82: False, 48.84: False, 60.24: False, 54.88: True}
     for figure, expected in truth.items():
         if bool(call(possible, figure, 656)) != expected:
             nearest = round(figure / 100 * 656)
             raise Wrong(f"{figure} %: the nearest count is {nearest} of 656 = {nearest / 6.56:.2f} %. Your function says {not expected}.")
     return "The three ablation figures are no share of 656 rows, so they were not measured on exactly these rows, or not in this way."
-
-
-def check_06_4(is_illicit_conversion):
-    statement = lambda text: tuple(text)
-    cases = (
-        (("AMP", "ASM", "APS"), True, "all M are P, all S are M; concluded: all P are S (what follows is: all S are P)"),
-        (("AMP", "ASM", "ASP"), False, "the conclusion itself follows"),
-        (("AMP", "AMS", "ASP"), False, "nothing follows in either order"),
-        (("EMP", "ASM", "EPS"), False, "'no' may be turned round, so the conclusion follows"),
-    )
-    for form, expected, what in cases:
-        if bool(call(is_illicit_conversion, tuple(map(statement, form)))) != expected:
-            raise Wrong(f"{form}: {what}. Your function says {not expected}.")

@@ -3,6 +3,7 @@ from collections import Counter
 
 import torch
 
+from .audio import SAMPLE_RATE
 from .doctor import Finding
 from .explain import format_fault
 from .models import audio_token_count
@@ -11,6 +12,7 @@ from .report import groups_of
 from .rewards import completion_text
 
 FEW = 0.1  # a share below which a reward term, or a group with variance, counts as too rare to learn from
+NOTHING = 0.01  # points below which a term does not pay
 
 
 def check_rows(rows) -> list[Finding]:
@@ -35,13 +37,13 @@ def check_rows(rows) -> list[Finding]:
 
 def check_template(processor, row, audio) -> list[Finding]:
     """Does the chat template leave room for the sound? `row` as from `data.training_rows`, `audio` its clip as an array."""
-    text = processor.apply_chat_template([with_audio(row["prompt"], audio)], add_generation_prompt=True, tokenize=False)
+    text = processor.apply_chat_template([with_audio(row["prompt"], audio)], add_generation_prompt=True, tokenize=False)[0]
+    if (found := text.count(processor.audio_token)) != 1:
+        return [Finding(f"chat template: {found} placeholders for one clip", False, "the template dropped the audio part; load it from the checkpoint")]
     batch = processor(text=text, audio=[audio], return_tensors="pt")
-    found = int((batch["input_ids"] == processor.audio_token_id).sum())
-    frames = int(torch.as_tensor(batch["feature_attention_mask"]).sum())
-    fits = found == int(audio_token_count(frames))
-    room = Finding(f"chat template: {found} audio tokens for {len(audio) / 16_000:.1f} s of sound", fits, "the template dropped the audio part")
-    return [room]
+    tokens = int((batch["input_ids"] == processor.audio_token_id).sum())
+    fits = tokens == int(audio_token_count(torch.as_tensor(batch["feature_attention_mask"]).sum()))
+    return [Finding(f"chat template: {tokens} audio tokens for {len(audio) / SAMPLE_RATE:.1f} s of sound", fits, "not as many as the audio tower makes")]
 
 
 def check_rollouts(rollouts: list[dict]) -> list[Finding]:
@@ -49,9 +51,11 @@ def check_rollouts(rollouts: list[dict]) -> list[Finding]:
     findings = []
     for name in (key for key in rollouts[0] if key.endswith("_reward")):
         values = [r[name] for r in rollouts]
-        paid, constant = sum(v > 0 for v in values) / len(values), len(set(values)) == 1
+        paid, constant = sum(v > NOTHING for v in values) / len(values), len(set(values)) == 1
         what = f"{name}: pays for {paid:.0%} of the completions, {sum(values) / len(values):.2f} on average"
-        remedy = "constant, so it teaches nothing" if constant else "too rare to learn from; look at the completions, or warm-start the model"
+        remedy = "constant, so it teaches nothing" if constant else f"never above {max(values):.3f}; check the column that it compares with, then read completions"
+        if not constant and paid:
+            remedy = "too rare to learn from; read completions, or warm-start the model"
         findings.append(Finding(what, paid >= FEW and not (constant and paid < 1), remedy))
     groups = [group for step in groups_of(rollouts).values() for group in step.values()]
     flat = sum(len({round(r["advantage"], 6) for r in group}) == 1 for group in groups)

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig
+from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from .audio import AudioError, load_audio
 from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, used_frames
 from .profiles import Profile
 from .prompts import audio_parts, with_audio
+from .rewards import TEXT_REWARDS
 
 # The language model's projections only: plain names, or "all-linear", would also hit the audio and vision towers.
 LORA_TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 ALGORITHMS = ("grpo", "reinforce++")
+ROLLOUTS = "completions.jsonl"
 
 
 def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
@@ -159,3 +162,19 @@ def config(profile: Profile, out: Path, seed: int = 0, steps: int | None = None,
         logging_steps=1, save_steps=profile.save_every, save_total_limit=2, report_to=[], disable_tqdm=True, dataloader_pin_memory=cuda,
     )
     return GRPOConfig(**(settings | overrides))
+
+
+def trainer_for(
+    profile: Profile, model, processor, rows, out: Path, rewards=TEXT_REWARDS, *, seed: int = 0, steps: int | None = None, algorithm: str = "grpo",
+    callbacks=(), **overrides,
+) -> AudioGRPOTrainer:
+    """An AudioGRPOTrainer with LoRA at the sizes of the profile. It writes every rollout to `out`/completions.jsonl and prints nothing.
+
+    `rows` come from `data.training_rows`; `overrides` are GRPOConfig fields.
+    """
+    trainer = AudioGRPOTrainer(
+        model=model, reward_funcs=list(rewards), args=config(profile, out, seed, steps, **overrides), peft_config=lora(profile), train_dataset=rows,
+        processing_class=processor, algorithm=algorithm, rollout_file=Path(out) / ROLLOUTS, callbacks=list(callbacks),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers import TrainerCallback, set_seed
 
 from . import data, evaluation, grpo, models, profiles, report
 from .evaluation import Answer
+from .grpo import ROLLOUTS
 from .rewards import TEXT_REWARDS
 
-RESULT, SETTINGS, METRICS, ROLLOUTS, CLOCK = "result.json", "run.json", "metrics.jsonl", "completions.jsonl", "clock.json"
+RESULT, SETTINGS, METRICS, CLOCK = "result.json", "run.json", "metrics.jsonl", "clock.json"
 
 
 class RunError(RuntimeError):
@@ -172,11 +173,9 @@ def train(
     for name in (METRICS, ROLLOUTS):
         keep_steps(out / name, last_step)
     before, answers_before = before_training(out, model, processor, test, profile)
-    trainer = grpo.AudioGRPOTrainer(
-        model=model, reward_funcs=list(rewards), args=grpo.config(profile, out, seed, steps), peft_config=grpo.lora(profile),
-        train_dataset=rows, processing_class=processor, algorithm=algorithm, rollout_file=out / ROLLOUTS, callbacks=[RunLog(out, started)],
+    trainer = grpo.trainer_for(
+        profile, model, processor, rows, out, rewards, seed=seed, steps=steps, algorithm=algorithm, callbacks=[RunLog(out, started)],
     )
-    trainer.remove_callback(PrinterCallback)
     if last_step < facts["steps"]:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     else:  # all steps were done before the stop; the Trainer would take one more

@@ -49,7 +49,7 @@ def picture(figure, alt: str, dpi: int = 90) -> Image:
     """A matplotlib figure as a picture with its alternative text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
-    return Image(data=buffer.getvalue(), alt=alt, metadata={"alt": alt})
+    return Image(data=buffer.getvalue(), alt=alt)
 
 
 def table(rows: list[dict], caption: str = "") -> HTML:

@@ -80,7 +80,6 @@ class LiveCurves(TrainerCallback):
             self._show()
 
     def _show(self):
-        image = show.picture(report.draw(self.metrics), report.in_words(self.metrics))
-        if self.handle is None:
-            self.handle = display(HTML(""), display_id=True)
-        self.handle.update(image)
+        self.handle = self.handle or display(HTML(""), display_id=True)
+        if self.handle is not None:  # None outside of a notebook
+            self.handle.update(show.picture(report.draw(self.metrics), report.in_words(self.metrics)))

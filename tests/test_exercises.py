@@ -1,0 +1,93 @@
+"""The checks of the exercises: what they say of stubs, of typical mistakes, and of anything at all. (Right solutions are the solution notebooks.)"""
+import re
+
+import pytest
+import torch
+
+from soundmind_lite import checks_data, checks_training, exercises, rewards
+from soundmind_lite.checking import outcome
+
+CHECKS = {
+    name.removeprefix("check_").replace("_", "."): function
+    for module in (checks_data, checks_training) for name, function in vars(module).items() if name.startswith("check_")
+}
+
+
+def stub(*_, **__):
+    raise NotImplementedError
+
+
+def groups(rewards, size):
+    return rewards.view(-1, size)
+
+
+MISTAKES = [
+    ("00.1", "not-entailed", "Take both premises as true"), ("00.1", "yes", "Write 'entailed' or 'not-entailed'"), ("00.2", 50, "50 % is 0.5"),
+    ("00.3", "<think>one two</think>\nAnswer: entailed", "0.20 of 1 for length"), ("00.3", "Answer: entailed", "there is no <think>"),
+    ("01.1", lambda f, s, i, y: (f / s / i / "question.wav", f / s / i / "answer.wav"), "also holds the label"),
+    ("01.1", lambda f, s, i, y: f / s / i / "question.wav", "Return two paths"),
+    ("01.2", lambda p: 6.0 * 16_000, "The length of the first dev clip is off"),
+    ("01.3", {"conflicts": ["0001"], "duplicates": [], "bad_audio": []}, "row 0001 has no such fault"),
+    ("01.3", {"conflicts": ["0003"], "duplicates": [], "bad_audio": []}, "1 more to find"),
+    ("01.4", {"id": "a"}, "the field 'user_content' is missing"),
+    ("02.1", lambda s: 100 * s, "That counts mel frames"), ("02.1", lambda s: 50 * s, "One halving is missing"),
+    ("02.2", 600, "That is for ± 4 points"), ("02.2", "many", "Expected a number"), ("02.3", lambda n, c, k: 1 - (1 - c / n) ** k, "with replacement"),
+    ("02.4", {"A": "listens", "B": "listens", "C": "the test leaks"}, "B: compare"),
+    ("03.1", lambda c, reference_length: [len(rewards.reasoning_of(t).split()) / r for t, r in zip(c, reference_length)], "not capped"),
+    ("03.2", lambda text: True, "accepts an answer without a thought"), ("03.2", lambda text: False, "refuses the asked format"),
+    ("03.3", "Answer: entailed", "inside a tag"), ("03.3", "<answer>entailed</answer>", "last ten characters"),
+    ("03.3", "<answer>no</answer> Answer:", "Which verdict"),
+    ("03.4", lambda c, label: [2.0 if "entailed" in t.lower() else 0.0 for t in c], "'not-entailed' is still read as entailed"),
+    ("03.5", "la la", "It earns 0.00 of 4"), ("03.6", lambda c, **_: [1.0] * len(c), "a thought of 40 times"),
+    ("04.1", lambda r, g: (groups(r, g) - groups(r, g).mean(1, keepdim=True)).flatten(), "did not divide"),
+    ("04.1", lambda r, g: ((groups(r, g) - groups(r, g).mean(1, keepdim=True)) / groups(r, g).std(1, keepdim=True)).flatten(), "not a number"),
+    ("04.1", lambda r, g: (r - r.mean()) / (r.std() + 1e-4), "that is REINFORCE++"),
+    ("04.2", lambda ratio, a, e: torch.max(ratio * a, ratio.clamp(1 - e, 1 + e) * a), "Take the smaller"),
+    ("04.2", lambda ratio, a, e: ratio.clamp(1 - e, 1 + e) * a, "You always clip"), ("04.3", lambda p, r: p - r, "can be negative"),
+    ("04.4", lambda x, m: x.mean(), "Padding is counted"), ("04.4", lambda x, m: ((x * m).sum(1) / m.sum(1)).mean(), "mean of the completions' means"),
+    ("05.1", {"completions a step": 32, "questions a step": 4, "micro-batches a step": 16, "completions in 40 steps": 1280}, "micro-batches a step"),
+    ("05.2", lambda c: [1.0 for _ in c], "every column by name"), ("05.2", lambda c, **_: [1.0 / (1 + len(rewards.completion_text(x))) for x in c], "An empty completion"),
+    ("05.3", lambda r: 0.25, "That is the share with variance"), ("05.4", {"A": "cut off", "B": "cut off", "C": "cut off"}, "A: 'cut off' doesn't fit"),
+    ("06.1", lambda b, a: (1, 2), "wrong way round"), ("06.2", lambda form: True, "the conclusion itself follows"), ("06.3", 2.42, "Their variances add"),
+    ("06.4", lambda figure, n: True, "the nearest count is"),
+]
+
+
+@pytest.mark.parametrize(("number", "solution", "diagnosis"), MISTAKES, ids=[f"{n}: {d[:30]}" for n, _, d in MISTAKES])
+def test_mistakes_are_diagnosed(number, solution, diagnosis):
+    verdict, message = outcome(number, CHECKS[number], solution)
+    assert verdict is False
+    assert diagnosis in message
+
+
+def test_every_exercise_has_a_diagnosed_mistake():
+    assert {number for number, *_ in MISTAKES} == set(CHECKS)
+
+
+@pytest.mark.parametrize("number", CHECKS)
+@pytest.mark.parametrize("solution", [None, ..., "", stub, {"A": None, "B": None}])
+def test_unfinished_is_neither_right_nor_wrong(number, solution):
+    verdict, message = outcome(number, CHECKS[number], solution)
+    if callable(solution) and verdict is False:  # a value was asked, and a function came
+        return
+    assert verdict is None
+    assert "not finished yet" in message
+
+
+@pytest.mark.parametrize("number", CHECKS)
+@pytest.mark.parametrize("solution", [lambda *_, **__: 1 / 0, lambda *_, **__: None, lambda *_, **__: "?", 7, "nonsense", [1], {"A": 1}, object()])
+def test_nothing_stops_a_notebook(number, solution, capsys):
+    exercises.check(number, solution)
+    assert re.match("[✘○✔] " + number, capsys.readouterr().out)
+
+
+def test_an_unknown_exercise_is_named():
+    with pytest.raises(ValueError, match="no exercise '09.9'"):
+        exercises.check("09.9", 1)
+
+
+def test_a_check_does_not_hand_out_its_own_objects():
+    """A solution that changes its arguments must not spoil the next run of the same check."""
+    spoil = lambda rollouts: rollouts.clear() or 0.75
+    assert outcome("05.3", CHECKS["05.3"], spoil)[0]
+    assert outcome("05.3", CHECKS["05.3"], spoil)[0]
