@@ -93,11 +93,15 @@ def side_by_side(rows: list[dict], before: list, after: list, count: int = 5, wi
     return "\n\n".join(blocks)
 
 
+def interval(measured: dict) -> str:
+    """Accuracy with its 95 % interval, of a summary as `evaluation.summary` makes it: "56.2% (50%–62%)"."""
+    return f"{measured['accuracy']:.1%} ({measured['ci_low']:.0%}–{measured['ci_high']:.0%})"
+
+
 def table(result: dict) -> str:
     """The result in words and figures."""
     lines = ["", f"{'':22}{'before':>18}{'after':>18}{'swapped sound':>18}"]
     measured = [result[name] for name in ("before", "after", "swapped_audio")]
-    interval = lambda m: f"{m['accuracy']:.1%} ({m['ci_low']:.0%}–{m['ci_high']:.0%})"
     rows = {
         "accuracy, greedy": interval, "accuracy, sampled": lambda m: f"{m['sampled_accuracy']:.1%}",
         "format": lambda m: f"{m['format_rate']:.1%}", "premises exact": lambda m: f"{m['premises_exact']:.1%}",

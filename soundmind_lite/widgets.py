@@ -6,7 +6,7 @@ from transformers import TrainerCallback
 from . import report, show
 from .prompts import VERDICTS
 
-WIDE = widgets.Layout(width="100%")
+WIDE = widgets.Layout(width="98%")  # 100 % would bring a scroll bar, since widgets have margins
 
 
 class Pictured(widgets.VBox):
@@ -22,7 +22,7 @@ class Pictured(widgets.VBox):
 
 def reward_lab(completion: str, label: int = 1, reference_length: int = 30) -> Pictured:
     """Edit a completion and see each reward term move, with the words that earned it."""
-    text = widgets.Textarea(completion, description="completion", layout=widgets.Layout(width="100%", height="7em"))
+    text = widgets.Textarea(completion, description="completion", layout=widgets.Layout(width="98%", height="7em"))
     truth = widgets.Dropdown(options=[(name, value) for value, name in enumerate(VERDICTS)], value=label, description="label")
     reference = widgets.IntSlider(reference_length, 1, 100, description="L_ref", continuous_update=False)
     card = widgets.HTML(layout=WIDE)

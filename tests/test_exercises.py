@@ -82,7 +82,7 @@ def test_nothing_stops_a_notebook(number, solution, capsys):
 
 
 def test_an_unknown_exercise_is_named():
-    with pytest.raises(ValueError, match="no exercise '09.9'"):
+    with pytest.raises(ValueError, match=r"no exercise '09\.9'"):
         exercises.check("09.9", 1)
 
 

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -42,7 +43,7 @@ def test_packages_that_stay_are_held(monkeypatch, tmp_path):
     seen = {}
 
     def run(command, **_):
-        seen["command"], seen["held"] = command, open(command[command.index("-c") + 1], encoding="utf-8").read()
+        seen["command"], seen["held"] = command, Path(command[command.index("-c") + 1]).read_text(encoding="utf-8")
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(lesson.subprocess, "run", run)
@@ -53,7 +54,7 @@ def test_packages_that_stay_are_held(monkeypatch, tmp_path):
 
 
 def test_pip_says_why_it_failed():
-    with pytest.raises(RuntimeError, match="could not install .*no-such-package==0.0"):
+    with pytest.raises(RuntimeError, match=r"could not install .*no-such-package==0\.0"):
         lesson.install(["--no-index", "no-such-package==0.0"])
 
 

@@ -70,6 +70,7 @@ def test_code_cells_are_short(path):
     lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in cells(path)]
     assert statistics.median(lengths) <= 8
     assert max(lengths) <= 25
+    assert max(len(line) for cell in cells(path) for line in cell.source.splitlines()) <= 100, "a reader would have to scroll"
 
 
 @every_lesson
@@ -133,7 +134,7 @@ def test_pictures_have_alt_text_and_players_a_transcript(path):
 @every
 def test_set_up_and_badges_hold_to_the_one_address(path):
     setup = cells(path)[0].source
-    assert setup.startswith(cells(LESSONS[0])[0].source), f"{path.name}: its first code cell differs from that of 00"
+    assert setup == cells(LESSONS[0])[0].source, f"{path.name}: its first code cell differs from that of 00"
     assert f'"{ADDRESS}"' in setup, "the address in the set-up cell isn't the one of pyproject.toml"
     place = path.relative_to(ROOT).as_posix()
     repository = ADDRESS.removeprefix("https://github.com/")
