@@ -1,0 +1,145 @@
+"""Where ALR's files lie: a folder, the published zip, or the hub. Annotations are read at once, a clip is fetched only when it is wanted.
+
+Everything that isn't a local folder goes through fsspec, so a zip, the hub and any other store take the same way. Clips are fetched file by file into
+a cache; a fetch that was stopped goes on with the files that are missing.
+"""
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import fsspec
+
+CACHE = Path(os.environ.get("SOUNDMIND_CACHE", Path.home() / ".cache" / "soundmind_lite"))
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+KEEP_FREE_GB = 1.0  # what must stay free on the disk
+
+
+class SourceError(OSError):
+    """Files of a data set that aren't there, or don't fit on the disk."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set's files: a file system, the folder in it, and where fetched clips are kept (None if the files are local)."""
+
+    fs: fsspec.AbstractFileSystem
+    root: str
+    cache: Path | None
+    name: str
+
+    def path(self, *parts: str) -> str:
+        return "/".join((self.root.rstrip("/"), *parts)).lstrip("/" if self.cache else "")
+
+    def read(self, *parts: str) -> bytes | None:
+        """The bytes of a file, or None if it isn't there; SourceError if the place can't be reached."""
+        try:
+            return self.fs.cat_file(self.path(*parts))
+        except (FileNotFoundError, KeyError, IsADirectoryError):
+            return None
+        except Exception as error:
+            raise SourceError(f"{self.name}: {type(error).__name__}: {error!s:.200}; is it a folder that isn't there, or a hub id without a network?") from error
+
+    def shown(self, *parts: str) -> str:
+        """A name of the file for a person."""
+        return "/".join((self.name, *parts))
+
+
+def open_source(source: str | Path) -> Source:
+    """The source of a folder, of a zip file, of a hub id ("owner/name") or of any fsspec URL; ValueError if it is none of these."""
+    text = str(source)
+    if "://" not in text and Path(text).is_dir():
+        return Source(fsspec.filesystem("file"), text, None, text)
+    if "://" not in text and Path(text).is_file():
+        if Path(text).suffix.lower() != ".zip":
+            raise ValueError(f"{text} is a file, but no zip; give a folder, a zip or a hub id")
+        fs = fsspec.filesystem("zip", fo=text)
+        return Source(fs, _root_in(fs), _cache_of(str(Path(text).resolve())), text)
+    if "://" in text:
+        fs, root = fsspec.core.url_to_fs(text)
+        return Source(fs, root, _cache_of(text), text)
+    if HUB_ID.fullmatch(text):
+        fs, root = fsspec.core.url_to_fs(f"hf://datasets/{text}")
+        return Source(fs, root, _cache_of(text), text)
+    raise ValueError(f"{text!r} is neither 'mini' nor a folder, a zip or a hub id (owner/name)")
+
+
+def _cache_of(name: str) -> Path:
+    return CACHE / (re.sub(r"\W+", "-", name)[-60:] + "-" + hashlib.sha256(name.encode()).hexdigest()[:8])
+
+
+def _root_in(fs) -> str:
+    """The folder inside a zip that holds the splits: archives often have one folder around everything."""
+    for name in sorted(fs.find("")):
+        path = PurePosixPath(name)
+        if path.name in ("train.jsonl", "dev.jsonl", "test.jsonl"):
+            return str(path.parent).removeprefix(".")
+        if path.name == "metadata.jsonl" and path.parent.name in ("train", "dev", "test"):
+            return str(path.parent.parent).removeprefix(".")
+    raise SourceError("the zip holds no train.jsonl, dev.jsonl, test.jsonl or metadata.jsonl")
+
+
+def safe_relative(path: str) -> bool:
+    """True for a relative path whose every part is a plain name: nothing that could leave the folder."""
+    return bool(path) and all(SAFE_PART.fullmatch(part) for part in path.split("/"))
+
+
+@cache
+def sizes(source: Source, split: str) -> dict[str, int]:
+    """Bytes of each file of a split, by its path below the source's root. One listing, kept."""
+    start = len(source.path("")) if source.root else 0
+    found = source.fs.find(source.path(split), detail=True)
+    return {name[start:].lstrip("/"): info["size"] for name, info in found.items()}
+
+
+def local_path(source: Source, name: str) -> Path:
+    """Where a file lies, or will lie once it was fetched."""
+    return Path(source.root) / name if source.cache is None else source.cache / name
+
+
+def fetch(source: Source, name: str) -> Path:
+    """Brings one file here and returns its path; a file that is here already with its full size stays. Never leaves half a file."""
+    target = local_path(source, name)
+    if source.cache is None:
+        return target
+    size = sizes(source, name.split("/")[0]).get(name)
+    if size is None:
+        return target  # what is missing is told when it is heard or audited
+    if not (target.is_file() and target.stat().st_size == size):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.{os.getpid()}.part")
+        source.fs.get_file(source.path(name), str(part))
+        os.replace(part, target)
+    return target
+
+
+def missing(source: Source, split: str, names: Iterable[str]) -> tuple[list[str], int]:
+    """Files that were not fetched yet, and their bytes."""
+    if source.cache is None:
+        return [], 0
+    there = sizes(source, split)
+    todo = [n for n in names if n in there and not ((p := local_path(source, n)).is_file() and p.stat().st_size == there[n])]
+    return todo, sum(there[n] for n in todo)
+
+
+def fetch_all(source: Source, split: str, names: list[str]) -> None:
+    """Fetches what is missing, with a progress bar; SourceError before the first byte if the disk can't hold it."""
+    from tqdm.auto import tqdm
+
+    todo, size = missing(source, split, names)
+    if not todo:
+        return
+    source.cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(source.cache).free
+    if size + KEEP_FREE_GB * 1e9 > free:
+        raise SourceError(
+            f"{source.name}, {split}: {size / 1e9:.1f} GB in {len(todo)} files are still to be fetched and {source.cache} has {free / 1e9:.1f} GB free; "
+            "use streaming=True, free some space, or set SOUNDMIND_CACHE to another disk"
+        )
+    for name in tqdm(todo, desc=f"{source.name} {split}, {size / 1e9:.2f} GB", unit="file"):
+        fetch(source, name)
