@@ -72,12 +72,25 @@ def profile_finding(profile: Profile, cards: list[tuple[str, float]]) -> Finding
         return Finding(what, True)
     largest = max((gb for _, gb in cards), default=0)
     if largest < profile.gpu_gb:
-        return Finding(what, False, f"wants a GPU of {profile.gpu_gb} GB, the largest here has {largest:.0f} GB", needed=False)
-    if profile.four_bit:
-        return Finding(what, False, "4-bit loading is not written yet", needed=False)
+        here = f"the largest here has {largest:.0f} GB" if cards else "there is none here"
+        return Finding(what, False, f"wants a GPU of {profile.gpu_gb} GB, {here}", needed=False)
+    if profile.four_bit and not installed("bitsandbytes"):
+        return Finding(what, False, "4-bit weights need bitsandbytes; pip install -r requirements.txt", needed=False)
     if profile.name == "multi" and len(cards) < 2:
         return Finding(what, False, f"wants several GPUs, found {len(cards)}", needed=False)
     return Finding(what, True)
+
+
+class MachineError(RuntimeError):
+    """A profile that this machine can't run."""
+
+
+def require(profile: Profile) -> None:
+    """MachineError, in one line, if this machine can't run the profile: what is missing, and which profiles would run here."""
+    cards = gpus()
+    if not (finding := profile_finding(profile, cards)).ok:
+        able = [p.name for p in PROFILES.values() if profile_finding(p, cards).ok]
+        raise MachineError(f"{finding.what}: {finding.remedy}; what runs here: {', '.join(able)}")
 
 
 def examine() -> list[Finding]:

@@ -1,6 +1,7 @@
 """Measures a model on rows: accuracy with its interval, format, what it heard, the paired test, and whether it listens at all."""
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,17 +89,18 @@ def donors(labels: list[int], seed: int = 0) -> list[int]:
     return chosen
 
 
-def sounds(rows: list[dict], control: str, limit: float) -> list[np.ndarray]:
-    """The clips of the rows, 16 kHz: their own ("true"), zeros of the same length ("silent"), or another row's ("swapped")."""
+def sounds(rows: list[dict], control: str, limit: float, only: Sequence[int] | None = None) -> list[np.ndarray]:
+    """Clips for the rows at the places `only` (default: all), 16 kHz: their own ("true"), zeros of the same length ("silent"), or another row's ("swapped")."""
     if control not in AUDIO_CONTROLS:
         raise ValueError(f"there is no audio control {control!r}; choose one of {', '.join(AUDIO_CONTROLS)}")
     sources = donors([r["label"] for r in rows]) if control == "swapped" else range(len(rows))
     clips = []
-    for i in sources:
+    for place in range(len(rows)) if only is None else only:
+        row = rows[sources[place]]
         try:
-            clip = load_audio(rows[i]["question_audio"], limit)
+            clip = load_audio(row["question_audio"], limit)
         except AudioError as error:
-            raise AudioError(f"row {rows[i]['split']}/{rows[i]['id']}: {error}") from error
+            raise AudioError(f"row {row['split']}/{row['id']}: {error}") from error
         clips.append(np.zeros_like(clip) if control == "silent" else clip)
     return clips
 
@@ -120,18 +122,21 @@ def complete(model, processor, conversations: list[list[dict]], max_new_tokens: 
 
 def answer_rows(
     model, processor, rows, *, max_new_tokens: int = 100, batch_size: int = 40, control: str = "true", setting: str = "audio-text",
-    sample: bool = False, seed: int = 0, progress: str | None = None,
+    sample: bool = False, seed: int = 0, progress: str | None = None, only: Sequence[int] | None = None,
 ) -> list[Answer]:
     """Lets the model answer rows of `data.load_alr`, in their order.
 
-    Batches are made of rows of like length, so that short clips don't pay for long ones. `progress` is the label of a progress bar.
+    Batches are made of rows of like length, so that short clips don't pay for long ones. `progress` is the label of a progress bar. `only` names the
+    places of the rows to answer (default: all); in the swapped control the others still lend their sound.
     """
     from tqdm.auto import tqdm
 
     rows = list(rows)
     if check_setting(setting) == "text-text" and control != "true":
         raise ValueError(f"the control {control!r} changes the sound, and the setting {setting!r} has none")
-    clips = sounds(rows, control, max_audio_seconds(processor)) if setting == "audio-text" else [None] * len(rows)
+    heard = sounds(rows, control, max_audio_seconds(processor), only) if setting == "audio-text" else None
+    rows = rows if only is None else [rows[i] for i in only]
+    clips = heard or [None] * len(rows)
     length = [len(row["question"]) if clip is None else len(clip) for row, clip in zip(rows, clips)]
     order = sorted(range(len(rows)), key=length.__getitem__)
     was_training, completions = model.training, [""] * len(rows)

@@ -5,10 +5,12 @@ log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides six
 `test_trl_seam` names the signatures that it relies on.
 """
 import json
+import os
 from functools import partial
 from pathlib import Path
 
 import torch
+from accelerate.utils import gather_object
 from peft import LoraConfig
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -80,14 +82,16 @@ class AudioGRPOTrainer(GRPOTrainer):
     def _write_rollouts(self, inputs, advantages):
         if self.rollout_file is None or not self.model.training:
             return
-        completions, _, rewards = self._scored
-        start = self.accelerator.process_index * len(inputs)
-        with self.rollout_file.open("a", encoding="utf-8") as file:
-            for i, (row, completion) in enumerate(zip(inputs, completions)):
-                values = dict(zip(self.reward_func_names, rewards[start + i].tolist()))
-                text = completion[0]["content"] if isinstance(completion, list) else completion
-                record = {"step": self.state.global_step + 1, "id": row.get("id"), "completion": text, **values, "advantage": advantages[i].item()}
-                file.write(json.dumps(record) + "\n")
+        completions, _, rewards = self._scored  # completions of this process, rewards of all
+        start, records = self.accelerator.process_index * len(inputs), []
+        for i, (row, completion) in enumerate(zip(inputs, completions)):
+            values = dict(zip(self.reward_func_names, rewards[start + i].tolist()))
+            text = completion[0]["content"] if isinstance(completion, list) else completion
+            records.append({"step": self.state.global_step + 1, "id": row.get("id"), "completion": text, **values, "advantage": advantages[i].item()})
+        records = gather_object(records)
+        if self.accelerator.is_main_process:
+            with self.rollout_file.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(record) + "\n" for record in records)
 
     def _tokenize_prompts(self, prompts):
         limit, clips = max_audio_seconds(self.processing_class), {}
@@ -148,18 +152,24 @@ def lora(profile: Profile) -> LoraConfig:
 
 
 def config(profile: Profile, out: Path, seed: int = 0, steps: int | None = None, **overrides) -> GRPOConfig:
-    """TRL's configuration for a profile; `overrides` are GRPOConfig fields."""
-    completions = profile.prompts_per_step * profile.group_size
-    if completions % profile.micro_batch:
-        raise ValueError(f"micro_batch {profile.micro_batch} does not divide the {completions} completions of a step")
+    """TRL's configuration for a profile; `overrides` are GRPOConfig fields.
+
+    A step has the same completions on one process and on several: what one process would do in turns, several do side by side.
+    """
+    completions, processes = profile.prompts_per_step * profile.group_size, int(os.environ.get("WORLD_SIZE", 1))
+    if completions % (profile.micro_batch * processes):
+        raise ValueError(
+            f"micro_batch {profile.micro_batch} on {processes} process{'es' * (processes > 1)} does not divide the {completions} completions of a step"
+        )
     cuda = torch.cuda.is_available()
     settings = dict(
         output_dir=str(out), seed=seed, max_steps=steps or profile.steps, per_device_train_batch_size=profile.micro_batch,
-        gradient_accumulation_steps=completions // profile.micro_batch, num_generations=profile.group_size,
+        gradient_accumulation_steps=completions // (profile.micro_batch * processes), num_generations=profile.group_size,
         max_completion_length=profile.max_completion_tokens, learning_rate=profile.learning_rate, beta=profile.beta,
         lr_scheduler_type="constant_with_warmup", warmup_steps=5, temperature=1.0, remove_unused_columns=False,
         gradient_checkpointing=profile.gradient_checkpointing, bf16=cuda and profile.dtype == "bfloat16", use_cpu=not cuda,
         logging_steps=1, save_steps=profile.save_every, save_total_limit=2, report_to=[], disable_tqdm=True, dataloader_pin_memory=cuda,
+        ddp_backend="gloo" if processes > 1 and not cuda else None, ddp_find_unused_parameters=False,
     )
     return GRPOConfig(**(settings | overrides))
 

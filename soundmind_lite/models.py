@@ -16,6 +16,10 @@ TOKENS = ("image_token", "audio_token", "video_token", "vision_bos_token", "visi
 AUDIO_FIELDS = ("input_features", "feature_attention_mask")
 
 
+class CheckpointError(OSError):
+    """A checkpoint that doesn't hold what the thinker needs."""
+
+
 class AudioProcessor(Qwen2_5OmniProcessor):
     """`Qwen2_5OmniProcessor` for text and sound alone."""
 
@@ -68,13 +72,34 @@ def load(profile: Profile | str):
     """`(model, processor)` of a profile: the thinker alone, in evaluation mode, on the GPU if there is one, and its audio-only processor.
 
     A full Qwen2.5-Omni checkpoint works too; its talker is left out. Raises ValueError for an unknown profile name, OSError if the
-    checkpoint is not there, and NotImplementedError for 4-bit profiles.
+    checkpoint is not there, ImportError if 4-bit weights are wanted and bitsandbytes is missing, and CheckpointError if weights of the thinker are
+    missing in the checkpoint: transformers would fill them with random numbers and only warn.
     """
     profile = profiles.get(profile) if isinstance(profile, str) else profile
-    if profile.four_bit:
-        raise NotImplementedError(f"the profile {profile.name!r} wants 4-bit weights, which this version can't load yet; use 80gb or tiny")
     if profile.threads:
         torch.set_num_threads(profile.threads)
     processor = load_processor(profile.model, profile.max_audio_seconds)
-    model = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(profile.model, dtype=getattr(torch, profile.dtype))
-    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu"), processor
+    model, report = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
+        profile.model, dtype=getattr(torch, profile.dtype), quantization_config=quantisation(profile), output_loading_info=True,
+    )
+    if lacking := sorted(report["missing_keys"]):
+        parts = sorted({".".join(name.split(".")[:2]) for name in lacking})
+        raise CheckpointError(f"{profile.model} lacks {len(lacking)} weights of the thinker, in {', '.join(parts)}; first {lacking[0]}")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return (model if profile.four_bit else model.to(device)).eval(), processor
+
+
+def quantisation(profile: Profile):
+    """NF4 weights with double quantisation for the language model of a 4-bit profile, else None.
+
+    The towers and the head keep their precision: the ear is small and frozen, and errors in the head hit every token. The names are those of the
+    thinker's own modules; "audio_tower" alone would match nothing, and the tower would be quantised without a word.
+    """
+    if not profile.four_bit:
+        return None
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=getattr(torch, profile.dtype),
+        llm_int8_skip_modules=["model.audio_tower", "model.visual", "lm_head"],
+    )

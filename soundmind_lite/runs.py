@@ -10,11 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
 from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import TrainerCallback, set_seed
 
-from . import data, evaluation, grpo, models, profiles, report
+from . import data, doctor, evaluation, grpo, models, profiles, report
 from .evaluation import Answer
 from .grpo import ROLLOUTS
 from .rewards import TEXT_REWARDS
@@ -123,7 +126,8 @@ class RunLog(TrainerCallback):
             return_freed_memory()
 
     def on_save(self, args, state, control, **_):
-        write_json(self.out / CLOCK, {"seconds": time.time() - self.started})
+        if state.is_world_process_zero:
+            write_json(self.out / CLOCK, {"seconds": time.time() - self.started})
 
     def on_train_end(self, args, state, control, **_):
         return_freed_memory()
@@ -131,11 +135,17 @@ class RunLog(TrainerCallback):
 
 
 def measure(model, processor, rows, profile, label: str, control: str = "true") -> tuple[dict, list[Answer]]:
-    """Greedy and sampled answers of all rows: their summary, and the greedy answers."""
-    common = dict(max_new_tokens=profile.max_completion_tokens, batch_size=profile.evaluation_batch, control=control)
-    greedy = evaluation.answer_rows(model, processor, rows, **common, progress=f"{label}, greedy")
-    sampled = evaluation.answer_rows(model, processor, rows, **common, sample=True, progress=f"{label}, sampled")
-    return evaluation.summary(greedy, sampled), greedy
+    """Greedy and sampled answers of all rows: their summary, and the greedy answers. Several processes share the rows and all get the whole."""
+    state, answers = processes(), {}
+    mine = list(range(state.process_index, len(rows), state.num_processes))
+    for kind, sample in (("greedy", False), ("sampled", True)):
+        found = evaluation.answer_rows(
+            model, processor, rows, only=mine, max_new_tokens=profile.max_completion_tokens, batch_size=profile.evaluation_batch, control=control,
+            sample=sample, progress=f"{label}, {kind}" if state.is_main_process else None,
+        )
+        together = dict(gather_object(list(zip(mine, found))))
+        answers[kind] = [together[i] for i in range(len(rows))]
+    return evaluation.summary(answers["greedy"], answers["sampled"]), answers["greedy"]
 
 
 def before_training(out: Path, model, processor, rows, profile) -> tuple[dict, list[Answer]]:
@@ -150,28 +160,61 @@ def before_training(out: Path, model, processor, rows, profile) -> tuple[dict, l
 
 
 def save_answers(file: Path, result: dict, answers: list[Answer]) -> None:
-    write_json(file, {"summary": result, "answers": [vars(a) for a in answers]})
+    if processes().is_main_process:
+        write_json(file, {"summary": result, "answers": [vars(a) for a in answers]})
+
+
+def processes() -> PartialState:
+    """This process among those that accelerate or torchrun started; alone, if none did."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
+def prepare_folder(out: Path, resume: bool, facts: dict) -> Path | None:
+    """Checks and prepares the run folder, in the first process alone; all get the checkpoint to go on from, if any."""
+    checkpoint = [check_folder(out, resume, facts) if processes().is_main_process else None]
+    return broadcast_object_list(checkpoint)[0]
+
+
+def begin(out: Path, facts: dict, last_step: int) -> None:
+    """Writes what the run is, and drops what was logged after the step from which it goes on."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / SETTINGS, facts)
+    for name in (METRICS, ROLLOUTS):
+        keep_steps(out / name, last_step)
+
+
+def finish_model(trainer, profile, out: Path):
+    """Saves the adapter and returns the trained thinker with it merged: the same function without the detour, so answers come faster."""
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if sharded:  # gathers the adapter from all processes; the weights themselves stay in pieces, so the base is loaded anew
+        trainer.save_model(str(out / "adapter"))
+    elif processes().is_main_process:
+        trainer.model.save_pretrained(out / "adapter")
+    processes().wait_for_everyone()
+    return with_adapter(models.load(profile)[0], out) if sharded else trainer.model.merge_and_unload()
 
 
 def train(
     profile_name: str = "tiny", out: str | Path = "runs/tiny", seed: int = 0, steps: int | None = None, resume: bool = False,
     algorithm: str = "grpo", rewards=TEXT_REWARDS,
 ) -> dict:
-    """The whole run; returns what `result.json` holds. Raises RunError if the folder holds another run, AudioError for a bad clip."""
-    profile, out = profiles.get(profile_name), Path(out)
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise RunError("several processes are not supported yet; start one process without accelerate or torchrun")
+    """The whole run, on one process or on those that accelerate or torchrun started; returns what `result.json` holds.
+
+    Raises MachineError if this machine can't run the profile, RunError if the folder holds another run, AudioError for a bad clip.
+    """
+    profile, out, state = profiles.get(profile_name), Path(out), processes()
+    doctor.require(profile)
     facts = dict(profile=profile.name, seed=seed, algorithm=algorithm, steps=steps or profile.steps, rewards=[r.__name__ for r in rewards])
-    checkpoint = check_folder(out, resume, facts)
+    checkpoint = prepare_folder(out, resume, facts)
     started = time.time() - (json.loads((out / CLOCK).read_text())["seconds"] if (out / CLOCK).exists() else 0)
     set_seed(seed)
-    rows, test = data.training_rows(data.load_alr(profile.data, "train")), data.load_alr(profile.data, "test")
+    with state.main_process_first():  # one process fetches, the others find
+        rows, test = data.training_rows(data.load_alr(profile.data, "train")), data.load_alr(profile.data, "test")
     model, processor = models.load(profile)
-    out.mkdir(parents=True, exist_ok=True)  # only now, so that a run that can't start leaves no folder behind
-    write_json(out / SETTINGS, facts)
     last_step = step_of(checkpoint) if checkpoint else 0
-    for name in (METRICS, ROLLOUTS):
-        keep_steps(out / name, last_step)
+    if state.is_main_process:  # only now, so that a run that can't start leaves no folder behind
+        begin(out, facts, last_step)
+    state.wait_for_everyone()
     before, answers_before = before_training(out, model, processor, test, profile)
     trainer = grpo.trainer_for(
         profile, model, processor, rows, out, rewards, seed=seed, steps=steps, algorithm=algorithm, callbacks=[RunLog(out, started)],
@@ -180,8 +223,7 @@ def train(
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     else:  # all steps were done before the stop; the Trainer would take one more
         set_peft_model_state_dict(trainer.model, load_file(checkpoint / "adapter_model.safetensors"))
-    trainer.model.save_pretrained(out / "adapter")
-    model = trainer.model.merge_and_unload()  # the same function without the detour through the adapter: answers come faster
+    model = finish_model(trainer, profile, out)
     after, answers_after = measure(model, processor, test, profile, "after")
     save_answers(out / "after.json", after, answers_after)
     swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")
@@ -189,18 +231,29 @@ def train(
         seconds=round(time.time() - started, 1), peak_memory_mb=round(peak_memory_mb()), before=before, after=after,
         paired_p=evaluation.paired_p([a.correct for a in answers_before], [a.correct for a in answers_after]), swapped_audio=swapped,
     )
-    report.curves(out / METRICS, out / "curves.png", result)
-    write_json(out / RESULT, result)
-    print(report.side_by_side(list(test), answers_before, answers_after))
-    print(report.table(result))
+    if state.is_main_process:
+        report.curves(out / METRICS, out / "curves.png", result)
+        write_json(out / RESULT, result)
+        print(report.side_by_side(list(test), answers_before, answers_after))
+        print(report.table(result))
     return result
+
+
+def facts_of(run: str | Path) -> dict:
+    """The result of a finished run; RunError if it isn't one."""
+    if not (Path(run) / RESULT).is_file():
+        raise RunError(f"{run} holds no finished run (no {RESULT}); finish it with train --resume")
+    return json.loads((Path(run) / RESULT).read_text(encoding="utf-8"))
+
+
+def with_adapter(model, run: Path):
+    """The model with the adapter of a run merged into it."""
+    return PeftModel.from_pretrained(model, str(run / "adapter")).merge_and_unload().eval()
 
 
 def trained(run: str | Path):
     """`(model, processor, profile)` of a finished run: the profile's thinker with the run's adapter merged into it."""
-    run = Path(run)
-    if not (run / RESULT).is_file():
-        raise RunError(f"{run} holds no finished run (no {RESULT}); finish it with train --resume")
-    profile = profiles.get(json.loads((run / RESULT).read_text(encoding="utf-8"))["profile"])
+    profile = profiles.get(facts_of(run)["profile"])
+    doctor.require(profile)
     model, processor = models.load(profile)
-    return PeftModel.from_pretrained(model, str(run / "adapter")).merge_and_unload().eval(), processor, profile
+    return with_adapter(model, Path(run)), processor, profile
