@@ -60,3 +60,19 @@ def tone(tmp_path):
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture(scope="session")
+def eight_rows(tmp_path_factory):
+    """A folder in the published layout with the first eight rows of mini_alr's train and test splits."""
+    import shutil
+
+    from soundmind_lite.profiles import ASSETS
+
+    folder = tmp_path_factory.mktemp("eight")
+    for split in ("train", "test"):
+        lines = (ASSETS / "mini_alr" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()[:8]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        for i in range(1, 9):
+            shutil.copytree(ASSETS / "mini_alr" / split / f"{i:04}", folder / split / f"{i:04}")
+    return folder

@@ -1,6 +1,5 @@
 """A whole run on eight rows: the folder it writes, what it refuses, and going on after a stop."""
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from safetensors.torch import load_file
 
 from soundmind_lite import doctor, profiles, rewards, runs
-from soundmind_lite.profiles import ASSETS
 from soundmind_lite.runs import RunError
 
 MEASURES = {"accuracy", "ci_low", "ci_high", "sampled_accuracy", "premises_exact", "format_rate", "n"}
@@ -17,17 +15,9 @@ RESULT = {"profile", "seed", "algorithm", "steps", "seconds", "peak_memory_mb", 
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
+def small(monkeypatch, eight_rows):
     """A profile named "small": the tiny model on the first eight rows of each split, four steps."""
-    folder = tmp_path / "alr"
-    for split in ("train", "test"):
-        lines = (ASSETS / "mini_alr" / f"{split}.jsonl").read_text().splitlines()[:8]
-        (folder / split).mkdir(parents=True)
-        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
-        for line in lines:
-            identifier = json.loads(line)["id"]
-            shutil.copytree(ASSETS / "mini_alr" / split / identifier, folder / split / identifier)
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(folder), **SMALL))
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(eight_rows), **SMALL))
     return "small"
 
 
