@@ -1,0 +1,111 @@
+"""Loading: a tiny full checkpoint in the hub's layout goes through every profile's loading code, and its thinker comes out bit by bit."""
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from soundmind_lite import doctor, grpo, models, profiles
+
+SMALL = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+
+
+@pytest.fixture(scope="session")
+def full_checkpoint(tiny, tmp_path_factory):
+    """A full Qwen2.5-Omni (thinker, talker, token2wav, spk_dict.pt) in shards, with tiny_omni as its thinker."""
+    from transformers import Qwen2_5OmniConfig, Qwen2_5OmniForConditionalGeneration
+
+    thinker, processor = tiny
+    inner = thinker.config
+    config = Qwen2_5OmniConfig(
+        thinker_config=inner.to_dict(),
+        talker_config=dict(
+            **SMALL, embedding_size=inner.text_config.hidden_size, vocab_size=64, tts_codec_start_token_id=60, tts_codec_end_token_id=61,
+            tts_codec_pad_token_id=62, tts_codec_mask_token_id=63, rope_parameters=dict(rope_type="default", rope_theta=10_000.0, mrope_section=[2, 3, 3]),
+        ),
+        token2wav_config=dict(
+            dit_config=dict(
+                hidden_size=64, num_hidden_layers=2, num_attention_heads=2, head_dim=32, emb_dim=32, num_embeds=61, enc_dim=32, enc_emb_dim=16,
+                enc_channels=[32, 32, 32, 32, 96], enc_attention_channels=16, look_ahead_layers=[1], look_backward_layers=[0],
+            ),
+            bigvgan_config=dict(upsample_initial_channel=64),
+        ),
+        enable_audio_output=True,
+    )
+    model = Qwen2_5OmniForConditionalGeneration(config)
+    model.thinker.load_state_dict(thinker.state_dict())
+    folder = tmp_path_factory.mktemp("full")
+    model.save_pretrained(folder, max_shard_size="2MB")
+    processor.save_pretrained(folder)
+    torch.save({"Chelsie": {"bos_token": 5, "cond": torch.zeros(1, 192), "ref_mel": torch.zeros(1, 100, 80)}}, folder / "spk_dict.pt")
+    return folder
+
+
+def of_profile(name, folder):
+    return replace(profiles.get(name), model=str(folder))
+
+
+@pytest.mark.parametrize("name", profiles.PROFILES)
+def test_every_profile_loads_the_thinker_alone(name, full_checkpoint, tiny):
+    profile = of_profile(name, full_checkpoint)
+    model, processor = models.load(profile)
+    assert type(model).__name__ == "Qwen2_5OmniThinkerForConditionalGeneration"
+    assert not any("talker" in n or "token2wav" in n for n, _ in model.named_parameters())
+    assert models.max_audio_seconds(processor) == profile.max_audio_seconds
+    dtype, found = getattr(torch, profile.dtype), dict(model.named_parameters())
+    kept = [n for n, p in tiny[0].named_parameters() if not (profile.four_bit and "language_model" in n)]
+    assert len(kept) > 20
+    assert all(torch.equal(dict(tiny[0].named_parameters())[n].to(dtype), found[n].cpu()) for n in kept)
+
+
+@pytest.mark.parametrize("name", ["t4", "l4"])
+def test_four_bit_is_for_the_language_model_alone(name, full_checkpoint):
+    import bitsandbytes
+
+    model, _ = models.load(of_profile(name, full_checkpoint))
+    quantised = [n for n, m in model.named_modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    assert len(quantised) == 7 * model.config.text_config.num_hidden_layers
+    assert all("language_model" in n for n in quantised)
+    assert type(model.lm_head) is torch.nn.Linear
+
+
+@pytest.mark.parametrize("name", ["l4", "80gb"])
+def test_a_step_of_training_at_a_large_profile_s_precision(name, full_checkpoint, eight_rows, tmp_path):
+    """bf16 and 4 bit, LoRA, gradient checkpointing: the code of the large profiles on the CPU, with the tiny weights."""
+    from soundmind_lite import data
+
+    profile = replace(of_profile(name, full_checkpoint), group_size=2, prompts_per_step=1, max_completion_tokens=16, max_audio_seconds=12)
+    model, processor = models.load(profile)
+    rows = data.training_rows(data.load_alr(eight_rows, "train"))
+    reward = lambda completions, **_: [float(i) for i in range(len(completions))]
+    reward.__name__ = "place"
+    trainer = grpo.trainer_for(profile, model, processor, rows, tmp_path, [reward], steps=1, save_strategy="no", warmup_steps=0)
+    trainer.train()
+    moved = [p.abs().max().item() for n, p in trainer.model.named_parameters() if "lora_B" in n]
+    assert len(moved) == 28
+    assert min(moved) > 0
+
+
+def test_a_checkpoint_that_lacks_a_part_says_which(full_checkpoint, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(full_checkpoint, tmp_path / "cut")
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    for shard in set(index["weight_map"].values()):
+        weights = load_file(folder / shard)
+        save_file({n: w for n, w in weights.items() if "audio_tower" not in n} or {"none": torch.zeros(1)}, folder / shard, metadata={"format": "pt"})
+    index["weight_map"] = {n: s for n, s in index["weight_map"].items() if "audio_tower" not in n}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(models.CheckpointError, match=r"lacks \d+ weights of the thinker, in model\.audio_tower"):
+        models.load(of_profile("80gb", folder))
+
+
+def test_a_profile_without_its_gpu_says_what_runs_here(monkeypatch):
+    monkeypatch.setattr(doctor, "gpus", list)
+    with pytest.raises(doctor.MachineError, match=r"profile l4 .*: wants a GPU of 22 GB, there is none here; what runs here: tiny$"):
+        doctor.require(profiles.get("l4"))
+    monkeypatch.setattr(doctor, "gpus", lambda: [("card", 23.0)])
+    doctor.require(profiles.get("l4"))
+    with pytest.raises(doctor.MachineError, match="the largest here has 23 GB; what runs here: tiny, t4, l4"):
+        doctor.require(profiles.get("80gb"))
