@@ -1,5 +1,6 @@
 """Command line: `python -m soundmind_lite COMMAND --help`. Exit 0 on success, 2 on bad arguments, 1 with one clear line on failure."""
 import argparse
+import logging
 import os
 import sys
 import warnings
@@ -17,6 +18,8 @@ def train(args) -> None:
     from . import runs
 
     runs.train(args.profile, args.out, args.seed, args.steps, args.resume, args.algorithm)
+    if not runs.processes().is_main_process:
+        return
     print(f"\nWritten to {args.out}: result.json, curves.png, metrics.jsonl, completions.jsonl, adapter/")
 
 
@@ -41,6 +44,29 @@ def evaluate(args) -> None:
     print(json.dumps(result, indent=2))
     if args.out:
         runs.write_json(args.out, result | {"answers": [vars(a) for a in answers]})
+
+
+def merge(args) -> None:
+    from . import merging
+
+    merging.merge(args.run, args.out)
+    print(f"Written to {args.out}: the merged thinker, its processor and README.md")
+
+
+def plan(args) -> None:
+    from . import doctor, planner, profiles
+
+    profile, cards = profiles.get(args.profile), doctor.gpus()
+    if args.gpu:
+        card = planner.CARDS[args.gpu]
+    elif cards:
+        card = planner.card_of(*cards[0])
+    else:
+        raise doctor.MachineError("no GPU here to plan for; name one with --gpu")
+    chosen = planner.plan(profile, card, args.seconds_of_audio, args.price, steps=args.steps)
+    print(chosen)
+    if not chosen.fits:
+        raise RuntimeError(f"the profile {profile.name} will not fit on {card.name}")
 
 
 def build_tiny(args) -> None:
@@ -89,6 +115,19 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, help="a JSON file for the figures and every answer")
     p.set_defaults(call=evaluate)
 
+    p = commands.add_parser("merge", help="write the trained thinker of a run as a checkpoint of its own, with a model card")
+    p.add_argument("--run", type=Path, required=True, help="the folder of a finished run")
+    p.add_argument("--out", type=Path, required=True, help="a new folder")
+    p.set_defaults(call=merge)
+
+    p = commands.add_parser("plan", help="memory, time and cost of a profile on a GPU, before anything is downloaded")
+    p.add_argument("--profile", **profile | dict(default="l4"))
+    p.add_argument("--gpu", choices=("T4", "L4", "A100", "H100"), help="default: the first GPU of this machine")
+    p.add_argument("--seconds-of-audio", type=float, default=60.0, help="of one question (default: %(default)s)")
+    p.add_argument("--price", type=float, help="of an hour, in any currency")
+    p.add_argument("--steps", type=positive, help="default: the profile's")
+    p.set_defaults(call=plan)
+
     p = commands.add_parser("build-tiny", help="rebuild assets/mini_alr and assets/tiny_omni from nothing")
     p.add_argument("--out", type=Path, required=True)
     p.set_defaults(call=build_tiny)
@@ -99,6 +138,7 @@ def main() -> int:
     # Idle threads that spin slow two busy cores down by up to 20 times; this must be set before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it recommends faster kernels whenever peft is imported
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # about names that TRL uses, not about the reader's code
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a console that knows no "│" must not end a finished run

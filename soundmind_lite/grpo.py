@@ -167,7 +167,7 @@ def config(profile: Profile, out: Path, seed: int = 0, steps: int | None = None,
         gradient_accumulation_steps=completions // (profile.micro_batch * processes), num_generations=profile.group_size,
         max_completion_length=profile.max_completion_tokens, learning_rate=profile.learning_rate, beta=profile.beta,
         lr_scheduler_type="constant_with_warmup", warmup_steps=5, temperature=1.0, remove_unused_columns=False,
-        gradient_checkpointing=profile.gradient_checkpointing, bf16=cuda and profile.dtype == "bfloat16", use_cpu=not cuda,
+        gradient_checkpointing=profile.gradient_checkpointing, bf16=cuda and profile.dtype == "bfloat16", fp16=cuda and profile.dtype == "float16", use_cpu=not cuda,
         logging_steps=1, save_steps=profile.save_every, save_total_limit=2, report_to=[], disable_tqdm=True, dataloader_pin_memory=cuda,
         ddp_backend="gloo" if processes > 1 and not cuda else None, ddp_find_unused_parameters=False,
     )

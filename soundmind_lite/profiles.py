@@ -47,7 +47,7 @@ PROFILES: dict[str, Profile] = {
     for p in (
         # one thread: a second saves little (168 s against 179 s a run on two cores), and the figures would depend on the number of cores
         Profile("tiny", "any laptop, no GPU", str(ASSETS / "tiny_omni"), "mini", threads=1),
-        Profile("t4", "Colab, 16 GB", OMNI_3B, gpu_gb=15, four_bit=True, prompts_per_step=1, **LARGE),
+        Profile("t4", "Colab, 16 GB", OMNI_3B, gpu_gb=15, four_bit=True, prompts_per_step=1, **LARGE | dict(dtype="float16")),  # a T4 has no bfloat16
         Profile("l4", "Colab or a workstation, 24 GB", OMNI_7B, gpu_gb=22, four_bit=True, prompts_per_step=1, **LARGE),
         Profile("80gb", "one A100 or H100", OMNI_7B, gpu_gb=78, prompts_per_step=4, **LARGE),
         Profile("multi", "several GPUs through accelerate", OMNI_7B, gpu_gb=78, prompts_per_step=4, **LARGE),

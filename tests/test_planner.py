@@ -1,0 +1,74 @@
+"""The planner: counts from the model's own shape, says what will not fit before anything is downloaded, and takes measured time when there is some."""
+from dataclasses import replace
+
+import pytest
+
+from soundmind_lite import data, planner, profiles
+
+CARDS = planner.CARDS
+
+
+def test_the_published_sizes():
+    """Thinkers of 7B and 3B: 8.9 and 4.7 thousand million weights with towers, by the published shapes."""
+    assert planner.weight_counts(profiles.OMNI_7B)["all"] / 1e9 == pytest.approx(8.93, abs=0.05)
+    assert planner.weight_counts(profiles.OMNI_3B)["all"] / 1e9 == pytest.approx(4.7, abs=0.1)
+
+
+def test_the_tiny_model_is_counted_exactly(tiny):
+    model, _ = tiny
+    counts = planner.weight_counts(profiles.get("tiny").model)
+    assert counts["all"] == sum(p.numel() for p in model.parameters())
+    from peft import get_peft_model
+
+    from soundmind_lite import grpo, models
+
+    lora = get_peft_model(models.load("tiny")[0], grpo.lora(profiles.get("tiny")))
+    assert counts["lora per rank"] * 16 == sum(p.numel() for p in lora.parameters() if p.requires_grad)
+
+
+def test_four_bit_needs_a_third_of_the_weights_memory():
+    full = profiles.get("80gb")
+    assert planner.memory(full, 60)["weights"] == pytest.approx(17.9, abs=0.2)
+    assert planner.memory(replace(full, four_bit=True), 60)["weights"] == pytest.approx(8.3, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [(dict(group_size=16), "keys and values"), (dict(lora_rank=64), "adapter and optimizer"), (dict(max_completion_tokens=4096), "logits"), (dict(micro_batch=2), "activations")],
+)
+def test_each_part_grows_with_what_makes_it(change, part):
+    profile = profiles.get("80gb")
+    more, less = planner.memory(replace(profile, **change), 60), planner.memory(profile, 60)
+    assert more[part] > 1.5 * less[part]
+
+
+def test_what_will_not_fit_is_said_with_a_remedy():
+    text = str(planner.plan(profiles.get("80gb"), CARDS["T4"], price=0.5))
+    assert "will not fit" in text
+    assert "largest part: weights; take a smaller model, or four_bit=True" in text
+    assert "cost at 0.5 an hour" in text
+
+
+def test_measured_time_replaces_the_guess():
+    plan = planner.plan(profiles.get("80gb"), CARDS["H100"], measured_step=36.0, steps=100)
+    assert plan.hours == pytest.approx(1.0)
+    assert "two real steps here" in str(plan)
+    assert "not measured" in str(planner.plan(profiles.get("80gb"), CARDS["H100"]))
+
+
+def test_longer_sound_costs_more_and_too_long_is_named():
+    profile = profiles.get("80gb")
+    assert planner.step_seconds(profile, CARDS["H100"], 120) > planner.step_seconds(profile, CARDS["H100"], 30)
+    with pytest.raises(ValueError, match="longer than the profile's limit of 180 s"):
+        planner.plan(profile, CARDS["H100"], audio_seconds=200)
+
+
+def test_two_real_steps_calibrate(eight_rows, tmp_path):
+    profile = replace(profiles.get("tiny"), group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10)
+    seconds = planner.calibrate(profile, data.training_rows(data.load_alr(eight_rows, "train")), tmp_path)
+    assert 0 < seconds < 60
+
+
+def test_an_unknown_card_is_called_so():
+    assert planner.card_of("NVIDIA H100 80GB HBM3", 85.0).name == "H100"
+    assert planner.card_of("Some GPU", 12.0).name == "Some GPU (time as on an L4)"
