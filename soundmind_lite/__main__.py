@@ -46,6 +46,24 @@ def evaluate(args) -> None:
         runs.write_json(args.out, result | {"answers": [vars(a) for a in answers]})
 
 
+def bench(args) -> None:
+    import json
+    from dataclasses import replace
+
+    from . import bench, doctor, profiles, runs
+
+    profile = profiles.get(args.profile)
+    if not args.random_weights:
+        doctor.require(profile)
+    if args.json and not args.json.parent.is_dir():
+        raise FileNotFoundError(f"{args.json.parent}: no such folder for --json")
+    profile = replace(profile, micro_batch=min(profile.micro_batch, args.group))
+    result = {"step": bench.measure(profile, args.seconds_of_audio, args.group, args.new_tokens, args.random_weights)}
+    print(json.dumps(result, indent=2))
+    if args.json:
+        runs.write_json(args.json, result)
+
+
 def merge(args) -> None:
     from . import merging
 
@@ -114,6 +132,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--audio", choices=("true", "silent", "swapped"), default="true", help="the row's own sound, silence, or another row's")
     p.add_argument("--out", type=Path, help="a JSON file for the figures and every answer")
     p.set_defaults(call=evaluate)
+
+    p = commands.add_parser("bench", help="time a GRPO step on speech by phase, on this machine")
+    p.add_argument("what", choices=("step",))
+    p.add_argument("--profile", **profile)
+    p.add_argument("--random-weights", action="store_true", help="the profile's shape without its checkpoint")
+    p.add_argument("--seconds-of-audio", type=float, default=60.0)
+    p.add_argument("--group", type=positive, default=8)
+    p.add_argument("--new-tokens", type=positive, default=1024)
+    p.add_argument("--json", type=Path, help="a file for the figures")
+    p.set_defaults(call=bench)
 
     p = commands.add_parser("merge", help="write the trained thinker of a run as a checkpoint of its own, with a model card")
     p.add_argument("--run", type=Path, required=True, help="the folder of a finished run")
