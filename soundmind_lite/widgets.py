@@ -59,7 +59,7 @@ def rollout_player(rollouts: list[dict], rows) -> Pictured:
     step.observe(new_step, "value")
     question.observe(redraw, "value")
     redraw()
-    note = f"Rollout player, as it was saved: one group of {len(rollouts)} completions. Run this cell to step through all."
+    note = f"Rollout player, as it was saved: the first group, of {len(rollouts)} completions in all. Run this cell to step through them."
     return Pictured([widgets.HBox([step, question])], card, note)
 
 
@@ -68,6 +68,9 @@ class LiveCurves(TrainerCallback):
 
     def __init__(self, every: int = 5):
         self.every, self.metrics, self.handle = every, [], None
+
+    def on_train_begin(self, args, state, control, **_):  # a run that goes on from a checkpoint draws later steps again
+        self.metrics = [m for m in self.metrics if m["step"] <= state.global_step]
 
     def on_log(self, args, state, control, logs=None, **_):
         if "reward" in logs:
