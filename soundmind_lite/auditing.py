@@ -53,9 +53,9 @@ def audit(rows, max_seconds: float = LONGEST_CLIP) -> Audit:
             except AudioError as error:
                 result.bad_audio.append((identifier, str(error)))
     result.duplicates = [(ids[0], "same question as " + ", ".join(ids[1:])) for ids in questions.values() if len(ids) > 1]
-    result.shared_premises = [
-        (ids[0], "same major premise as " + ", ".join(ids[1:])) for ids in premises.values() if len({i.split("/")[0] for i in ids}) > 1
-    ]
+    split = lambda identifier: identifier.split("/")[0]
+    elsewhere = {ids[0]: [i for i in ids if split(i) != split(ids[0])] for ids in premises.values()}
+    result.shared_premises = [(first, "same major premise as " + ", ".join(others)) for first, others in elsewhere.items() if others]
     words = {"question words": "question", "reasoning words": "reasoning"}
     result.lengths = {name: mean(len(row[column].split()) for row in rows) for name, column in words.items()} if rows else {}
     if seconds:

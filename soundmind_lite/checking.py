@@ -22,7 +22,7 @@ def outcome(number: str, check: Callable, solution) -> tuple[bool | None, str]:
     except Wrong as diagnosis:
         return False, f"✘ {number} not yet. {diagnosis}"
     except Exception as error:  # the learner's own code failed: that is a diagnosis, too
-        return False, f"✘ {number} your code raised {type(error).__name__}: {error}"
+        return False, f"✘ {number} not yet. This raised {type(error).__name__}: {error}"
 
 
 def call(function: Callable, *arguments, **named):
@@ -39,8 +39,8 @@ def numbers(values) -> list[float]:
     """A list of floats from a list, an array or a tensor of one dimension."""
     try:
         return [float(value) for value in values]
-    except TypeError as error:
-        raise Wrong(f"Expected one number for each element, got {values!r:.80}.") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise Wrong(f"Expected a list or tensor of one dimension with a number for each element, got {values!r:.80}.") from error
 
 
 def number(value) -> float:
@@ -48,6 +48,24 @@ def number(value) -> float:
         return float(value)
     except (TypeError, ValueError) as error:
         raise Wrong(f"Expected a number, got {value!r:.80}.") from error
+
+
+def text(value) -> str:
+    """The value, if it is a string."""
+    if not isinstance(value, str):
+        raise Wrong(f"A string is wanted, got {type(value).__name__}.")
+    return value
+
+
+def entries(answers, allowed: dict[str, tuple | None]) -> None:
+    """Wrong unless `answers` is a dictionary that has an answer for each key, out of the allowed ones (None: any)."""
+    if not isinstance(answers, dict):
+        raise Wrong(f"A dictionary is wanted, with the keys {', '.join(map(repr, allowed))}.")
+    for key, choices in allowed.items():
+        if answers.get(key) is None:
+            raise Wrong(f"{key!r}: an answer is missing. (The keys are {', '.join(map(repr, allowed))}.)")
+        if choices and answers[key] not in choices:
+            raise Wrong(f"{key}: choose one of {', '.join(map(repr, choices))}.")
 
 
 def near(found, expected, tolerance: float = 1e-3) -> bool:
@@ -58,14 +76,14 @@ def near(found, expected, tolerance: float = 1e-3) -> bool:
     return len(found) == len(expected) and all(abs(a - b) <= tolerance for a, b in zip(found, expected))
 
 
-def expect(found, expected, mistakes: dict[str, object], otherwise: str, tolerance: float = 1e-3) -> None:
-    """Wrong unless `found` is near `expected`. `mistakes` maps a diagnosis to the value that this mistake would give."""
+def expect(found, expected, mistakes: dict[str, object], otherwise: str, tolerance: float = 1e-3, tell: bool = True) -> None:
+    """Wrong unless `found` is near `expected`. `mistakes` maps a diagnosis to the value that this mistake would give; `tell` shows what was expected."""
     if near(found, expected, tolerance):
         return
     for diagnosis, value in mistakes.items():
         if near(found, value, tolerance):
             raise Wrong(diagnosis)
-    raise Wrong(f"{otherwise} Expected {_short(expected)}, got {_short(found)}.")
+    raise Wrong(f"{otherwise} Expected {_short(expected)}, got {_short(found)}." if tell else f"{otherwise} {_short(found)} is not it.")
 
 
 def _short(value) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import data, planted, rewards
 from .audio import load_audio
-from .checking import Wrong, call, expect, near, number, numbers
+from .checking import Wrong, call, entries, expect, near, number, numbers, text
 from .evaluation import quotes_premises
 from .explain import explain
 from .models import audio_token_count
@@ -31,17 +31,18 @@ def check_00_1(verdict):
 
 
 def check_00_2(share):
-    expect(share, 0.5, {"As a share, not in per cent: 50 % is 0.5.": 50.0}, "Half of the rows are entailed, and a coin knows nothing about them.")
+    mistakes = {"As a share between 0 and 1, please, not in per cent.": 50.0}
+    expect(share, 0.5, mistakes, "Half of the rows are entailed, and a coin knows nothing about them.", tell=False)
     return "Keep it in mind: every accuracy of this course is read against it."
 
 
 def check_00_3(completion):
     row = first_question()
-    if not isinstance(completion, str):
-        raise Wrong(f"A completion is a string, got {type(completion).__name__}.")
-    lacking = [t for t in explain(completion, row["label"], 10) if t.points < t.maximum]
+    lacking = [t for t in explain(text(completion), row["label"], 10) if t.points < t.maximum]
     if lacking:
         raise Wrong(f"It earns {lacking[0].points:.2f} of {lacking[0].maximum:g} for {lacking[0].name}: {lacking[0].reason}. (Ten words of reasoning are enough here.)")
+    if data.chain_of_thought(row["reasoning"]) in completion:
+        raise Wrong("All points, but these are the words printed above. In your own words, please.")
     return "You have written what the model has to learn to write."
 
 
@@ -74,7 +75,9 @@ def check_01_3(found):
     if not isinstance(found, dict) or set(found) != set(planted.FAULTS):
         raise Wrong(f"Expected a dictionary with the keys {', '.join(planted.FAULTS)}.")
     for kind, truth in planted.FAULTS.items():
-        ids = {str(i).split("/")[-1] for i in found[kind] or ()}
+        if isinstance(found[kind], str) or not all(isinstance(i, str) for i in found[kind] or ()):
+            raise Wrong(f'{kind}: a list of ids as strings is wanted, such as ["0001", "0002"], got {found[kind]!r:.60}.')
+        ids = {i.split("/")[-1] for i in found[kind] or ()}
         if extra := sorted(ids - set(truth)):
             raise Wrong(f"{kind}: row {extra[0]} has no such fault. Look at it, or listen to it, once more.")
         if len(ids) < len(truth):
@@ -83,7 +86,10 @@ def check_01_3(found):
 
 
 def check_01_4(row):
-    parsed = data.parse_row(json.dumps(row).encode(), "your row")
+    try:
+        parsed = data.parse_row(json.dumps(row).encode(), "your row")
+    except (data.ALRFormatError, TypeError) as error:
+        raise Wrong(f"The format isn't right yet: {error}.") from error
     major, minor, conclusion = data.statements(parsed["user_content"])
     verdict = data.written_verdict(parsed["answer"])
     if verdict is None:
@@ -94,6 +100,8 @@ def check_01_4(row):
         problem = problem_of(dict(id=parsed["id"], major_premise=major, minor_premise=minor, conclusion=conclusion))
     except ValueError:
         return "The format is right. Your question is no plain syllogism, so only you can vouch for its label."
+    if parsed["label"] == 1:
+        raise Wrong("Format and answer agree, but the exercise asks for a conclusion that does not follow: label 0.")
     if problem.label != parsed["label"]:
         raise Wrong("The format is right, but the label isn't: the model checker says " + ("entailed." if problem.label else "not-entailed."))
     return "Format and logic agree."
@@ -113,12 +121,14 @@ def check_02_1(audio_tokens):
 
 
 def check_02_2(rows_needed):
-    mistakes = {
-        "That is for ± 4 points. The half-width counts, not the whole interval.": 600.25, "Keep the 1.96: an interval of one standard error holds only 68 %.": 625.0,
-        "You left out the square root when solving for n: n grows with the square of 1/half-width.": 49.0,
-    }
-    expect(rows_needed, 2401, mistakes, "Solve 1.96 · sqrt(0.5 · 0.5 / n) = 0.02 for n.", tolerance=2)
-    return "ALR's test split has 656 rows: ± 3.8 points near one half."
+    for about, diagnosis in (
+        (600.25, "That is for ± 4 points. The half-width counts, not the whole interval."), (9604, "That is for ± 1 point: the half-width is 2 points here."),
+        (625, "Keep the 1.96: an interval of one standard error holds only 68 %."), (49, "Square the root when you solve for n: n grows with the square of 1 / half-width."),
+    ):
+        if near(rows_needed, about, 0.02 * about):
+            raise Wrong(diagnosis)
+    expect(rows_needed, 2425, {}, "Solve 1.96 · sqrt(0.5 · 0.5 / n) = 0.02 for n.", tolerance=75, tell=False)
+    return "To the row it is 2,401. ALR's test split has 656: ± 3.8 points near one half."
 
 
 def check_02_3(my_pass_at_k):
@@ -139,16 +149,15 @@ def check_02_4(answers):
         "B": "nothing changes when the sound changes, and it stays at chance.",
         "C": "it is right although it hears another question's sound, so the verdict must come from somewhere else.",
     }
+    entries(answers, dict.fromkeys(truth, tuple(truth.values())))
     for model, kind in truth.items():
-        if answers.get(model) not in truth.values():
-            raise Wrong(f"{model}: choose one of {', '.join(map(repr, truth.values()))}.")
         if answers[model] != kind:
             raise Wrong(f"{model}: compare its accuracy with its own sound to the one with swapped sound. ({why[model].capitalize()})")
 
 
 def check_03_1(length_reward):
     texts = ["<think>one two three</think>\nAnswer: entailed", "<think>" + "word " * 40 + "</think>", "no thought at all", "<think>never closed"]
-    found = call(length_reward, texts, reference_length=[6, 20, 5, 5])
+    found = call(length_reward, texts, reference_length=[6, 20, 5, 5], label=[1, 1, 1, 1])
     mistakes = {
         "The sum is not capped: twice the length must not pay twice. Use min(1, …).": [0.5, 2.0, 0.0, 0.0],
         "You count characters. L is in words.": [1.0, 1.0, 0.0, 0.0],
@@ -170,25 +179,28 @@ FORMAT_CASES = (
     ("<think>a</think>\nAnswer: entailed or not-entailed", False, "two verdicts in one answer"),
     ("<think>a</think>\nAnswer: maybe", False, "an answer that is none"),
     ("</think>a<think>\nAnswer: entailed", False, "the tags in the wrong order"),
+    ("<think>x</think>\nI am sure.\nAnswer: entailed", False, "words between the thought and the answer line"),
+    ("<think>  \n </think>\nAnswer: entailed", False, "a thought of nothing but blanks"),
+    ("<think>a</think> Answer: entailed", True, "an answer line that follows on the same line"),
 )
 
 
 def check_03_2(has_format):
-    for text, truth, what in FORMAT_CASES:
-        if bool(has_format(text)) != truth:
-            raise Wrong(f"Your function {'refuses' if truth else 'accepts'} {what}: {text!r:.90}")
+    for completion, truth, what in FORMAT_CASES:
+        if bool(call(has_format, completion)) != truth:
+            raise Wrong(f"Your function {'refuses' if truth else 'accepts'} {what}: {completion!r:.90}")
     return f"All {len(FORMAT_CASES)} cases, the hostile ones too."
 
 
-def check_03_3(text):
+def check_03_3(magic):
     answers = data.load_alr("mini", "test")["reasoning"]
-    earned = published_reward([text] * len(answers), answers)
+    earned = published_reward([text(magic)] * len(answers), answers)
     if min(earned) == 2.0:
         return f"One fixed string earns 2.0 on all {len(answers)} rows without hearing one of them."
-    if "<answer>" not in text.lower():
-        raise Wrong(f"It earns {max(earned)} at most. A verdict counts only where the reward looks for one: inside a tag that no prompt asks for, <answer>…</answer>.")
-    if "answer:" not in text.lower()[-10:]:
-        raise Wrong(f"It earns {max(earned)} at most. The word 'answer:' must stand within the last ten characters.")
+    if "answer:" not in magic.lower()[-10:]:
+        raise Wrong(f"It earns {max(earned)} at most. The reward looks for the word 'answer:' and doesn't find it where it looks. (Hint 1.)")
+    if "<answer>" not in magic.lower():
+        raise Wrong(f"It earns {max(earned)} at most. The word 'answer:' is found; a verdict isn't. Inside which mark might it be looked for? (Hint 2.)")
     raise Wrong(f"It earns {max(earned)} at most. Which verdict does the reward take for the truth on every row?")
 
 
@@ -203,16 +215,18 @@ def check_03_4(mended):
         ("<answer>entailed</answer> Answer:", 1, 0.0, "the fixed string still pays"),
         ("Answer: entailed\nAnswer: not-entailed\nWho knows?", 0, 0.0, "an answer in the middle must not count; only the last line does"),
     )
-    for text, label, points, fault in cases:
-        found = numbers(call(mended, [text], label=[label]))
+    for completion, label, points, fault in cases:
+        found = numbers(call(mended, [completion], label=[label]))
+        if points and near(found, [1.0]):
+            raise Wrong("The right rows, but the wrong points: 2.0 is wanted for a right verdict.")
         if not near(found, [points]):
-            raise Wrong(f"For {text!r} with label {label} expected {points}, got {found[0] if found else found}: {fault}.")
+            raise Wrong(f"For {completion!r} with label {label} expected {points}, got {found[0] if found else found}: {fault}.")
     return "Every gold answer is paid now, and the fixed string isn't."
 
 
 def check_03_5(hack):
     row = first_question()
-    terms = explain(hack, row["label"], 25)
+    terms = explain(text(hack), row["label"], 25)
     if (total := sum(t.points for t in terms)) < 4:
         raise Wrong(f"It earns {total:.2f} of 4. " + next(f"{t.name}: {t.reason}." for t in terms if t.points < t.maximum))
     if quotes_premises(row, hack):
@@ -226,8 +240,8 @@ def check_03_6(grounded):
     honest = f"<think>{data.chain_of_thought(row['reasoning'])}</think>\nAnswer: entailed"
     lazy = "<think>" + "so " * 40 + "</think>\nAnswer: entailed"
     outside = f"<think>hm</think> {row['major_premise']} {row['minor_premise']} {row['conclusion']}\nAnswer: entailed"
-    for text, pays, what in ((honest, True, "an honest thought"), (lazy, False, "a thought of 40 times 'so'"), (outside, False, "premises that stand outside the thought")):
-        found = numbers(call(grounded, [text], **columns))[0]
+    for completion, pays, what in ((honest, True, "an honest thought"), (lazy, False, "a thought of 40 times 'so'"), (outside, False, "premises that stand outside the thought")):
+        found = numbers(call(grounded, [completion], **columns))[0]
         if (found > 0.5) != pays:
             raise Wrong(f"It pays {found:.2f} for {what}; {'more' if pays else 'less'} than 0.5 was expected.")
     return "The hole is smaller. It isn't closed: copying the premises is not reasoning either."

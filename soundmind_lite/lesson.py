@@ -78,11 +78,14 @@ def _ready(name: str):
     import warnings
 
     import torch
+    import transformers
 
     from . import profiles
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # about names that TRL uses, not about the reader's code
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    for name in ("transformers", "bitsandbytes"):  # the second recommends faster kernels whenever peft is imported
+        logging.getLogger(name).setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()  # the tiny weights load at once
     profile = profiles.get(name)
     if profile.threads:
         torch.set_num_threads(profile.threads)

@@ -66,12 +66,18 @@ class Plan:
     def hours(self) -> float:
         return self.step_seconds * self.steps / 3600
 
+    @property
+    def advice(self) -> str:
+        """The largest part, and what to lower to make it smaller."""
+        largest = max(self.parts, key=self.parts.get)
+        return f"{largest}: {remedy(largest)}"
+
     def __str__(self) -> str:
         lines = [f"profile {self.profile} on {self.card}, {self.limit_gb:.0f} GB"]
         lines += [f"  {name:24}{size:8.2f} GB" for name, size in self.parts.items()]
         lines.append(f"  {'together':24}{self.total_gb:8.2f} GB: {'fits' if self.fits else 'will not fit'}")
         if not self.fits:
-            lines.append(f"  largest part: {max(self.parts, key=self.parts.get)}; {remedy(max(self.parts, key=self.parts.get))}")
+            lines.append(f"  lower this first: {self.advice}")
         basis = "two real steps here" if self.calibrated else "the card's data sheet, not measured"
         lines.append(f"  a step {self.step_seconds:.0f} s, {self.steps} steps {self.hours:.1f} hours, from {basis}")
         if self.price is not None:

@@ -27,31 +27,36 @@ def smoothed(values: list[float], width: int = 5) -> list[float]:
 
 
 def draw(metrics: list[dict]):
-    """A figure of three panels over the steps: reward terms, variance within groups, and length and drift."""
+    """A figure of three panels over the steps: reward terms, variance within groups, and length and drift. Bold lines are means of five steps."""
     from matplotlib.figure import Figure
 
-    steps = [m["step"] for m in metrics]
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    steps, width = [m["step"] for m in metrics], 5 if len(metrics) >= 15 else 1  # a short run would be hidden by its own mean
+    figure = Figure(figsize=(12, 4.4), layout="constrained")
     terms, groups, drift = figure.subplots(1, 3)
+
+    def line(axes, key, label, colour, style):
+        values = [m[key] for m in metrics]
+        if width > 1:
+            axes.plot(steps, values, style, color=colour, alpha=0.4, linewidth=0.8)
+        return axes.plot(steps, smoothed(values, width), style, color=colour, label=label)
+
     for name, colour, style in zip(term_names(metrics), (BLUE, ORANGE, GREEN, PINK), ("-", "--", ":", "-.")):
-        values = [m[f"rewards/{name}/mean"] for m in metrics]
-        terms.plot(steps, values, color=colour, alpha=0.25, linewidth=1)
-        terms.plot(steps, smoothed(values), style, color=colour, label=name.replace("_", " "))
-    terms.set(title="Reward terms, mean of a step", xlabel="step", ylabel="points", ylim=(0, 2.1))
-    terms.legend(loc="lower right", fontsize=8)
-    groups.plot(steps, smoothed([m["reward_std"] for m in metrics]), color=BLUE, label="std of the reward in a step")
-    groups.plot(steps, smoothed([m["frac_reward_zero_std"] for m in metrics]), "--", color=ORANGE, label="share of groups without variance")
-    groups.set(title="Is there something to learn from?", xlabel="step", ylim=(0, None))
-    groups.legend(loc="upper right", fontsize=8)
-    drift.plot(steps, smoothed([m["completions/mean_length"] for m in metrics]), color=GREEN, label="tokens of a completion")
+        line(terms, f"rewards/{name}/mean", name.replace("_", " "), colour, style)
+    terms.set(title="Reward terms", xlabel="step", ylabel="points", ylim=(0, 2.1))
+    line(groups, "reward_std", "std of the reward, points", BLUE, "-")
+    line(groups, "frac_reward_zero_std", "share of groups without variance", ORANGE, "--")
+    groups.set(title="Is there something to learn from?", xlabel="step", ylabel="points, and share", ylim=(0, None))
+    handles = line(drift, "completions/mean_length", "tokens of a completion", GREEN, "-")
     drift.set(title="Length, and distance from the start", xlabel="step", ylabel="tokens", ylim=(0, None))
-    handles = drift.get_lines()
     if "kl" in metrics[0]:
         right = drift.twinx()
-        right.plot(steps, smoothed([m["kl"] for m in metrics]), "--", color=PINK, label="KL to the reference (right axis)")
-        right.set_ylim(0, None)
-        handles = [*handles, *right.get_lines()]
-    drift.legend(handles, [h.get_label() for h in handles], loc="lower right", fontsize=8)
+        handles += line(right, "kl", "KL to the reference (right axis)", PINK, "--")
+        right.set(ylabel="KL", ylim=(0, None))
+    for axes, shown in ((terms, terms), (groups, groups), (drift, None)):
+        entries = {} if shown else {"handles": handles}
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=10, frameon=False, **entries)
+    if width > 1:
+        figure.supxlabel("bold: mean of five steps, thin: each step", fontsize=9, color=GREY)
     return figure
 
 
@@ -61,12 +66,18 @@ def term_names(metrics: list[dict]) -> list[str]:
 
 
 def in_words(metrics: list[dict]) -> str:
-    """What the curves show, as a sentence for readers who don't see them: means of the first and of the last five steps."""
-    change = lambda key: f"{smoothed([m[key] for m in metrics[:5]])[-1]:.2f} to {smoothed([m[key] for m in metrics])[-1]:.2f}"
-    parts = [f"{name.replace('_', ' ')} from {change(f'rewards/{name}/mean')}" for name in term_names(metrics)]
-    parts += [f"share of groups without variance from {change('frac_reward_zero_std')}", f"tokens from {change('completions/mean_length')}"]
-    parts += [f"KL from {change('kl')}"] if "kl" in metrics[0] else []
-    return f"Training curves over {len(metrics)} steps: " + ", ".join(parts) + "."
+    """What the curves show, as a sentence for readers who don't see them: where each line begins, its peak on the way, and where it ends."""
+
+    def course(name, key):
+        values = [m[key] for m in metrics]
+        peak = max(range(len(values)), key=values.__getitem__)
+        middle = f", highest {values[peak]:.2f} at step {metrics[peak]['step']}," if 0 < peak < len(values) - 1 else ""
+        return f"{name} from {values[0]:.2f}{middle} to {values[-1]:.2f}"
+
+    parts = [course(name.replace("_", " "), f"rewards/{name}/mean") for name in term_names(metrics)]
+    parts += [course("std of the reward", "reward_std"), course("share of groups without variance", "frac_reward_zero_std")]
+    parts += [course("tokens of a completion", "completions/mean_length")] + ([course("KL", "kl")] if "kl" in metrics[0] else [])
+    return f"Training curves over {len(metrics)} steps, single steps: " + "; ".join(parts) + "."
 
 
 def curves(metrics_file: Path, picture: Path, result: dict) -> None:
@@ -77,7 +88,7 @@ def curves(metrics_file: Path, picture: Path, result: dict) -> None:
         f"{result['profile']}, {result['algorithm']}, seed {result['seed']}: test accuracy {before['accuracy']:.1%} → {after['accuracy']:.1%}"
         f" (greedy, n = {after['n']}, paired p = {result['paired_p']:.1g})", fontsize=11,
     )
-    figure.savefig(picture, dpi=110)
+    figure.savefig(picture, dpi=110, bbox_inches="tight")
 
 
 def side_by_side(rows: list[dict], before: list, after: list, count: int = 5, width: int = 58) -> str:
@@ -123,14 +134,14 @@ def training_curve(log_file: Path, picture: Path) -> None:
     log = read_lines(log_file)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses = figure.subplots()
-    for stage, colour, style in (("text", BLUE, "-"), ("ear", GREEN, "--"), ("joint", ORANGE, "-."), ("habits", PINK, ":")):
+    for stage, colour, marker in (("text", BLUE, "o"), ("ear", GREEN, "s"), ("joint", ORANGE, "^"), ("habits", PINK, "D")):
         points = [(entry["minutes"], entry["loss"]) for entry in log if entry.get("stage") == stage and "loss" in entry]
-        losses.plot(*zip(*points), style, color=colour, marker=".", label=stage)
-    losses.set(xlabel="minutes of the warm start on one CPU core", ylabel="loss (smoothed)", yscale="log", title="tiny_omni: four stages, checked on dev nouns", ylim=(2e-3, None))
+        losses.plot(*zip(*points), color=colour, marker=marker, markersize=4, label=stage)
+    losses.set(xlabel="minutes of the warm start on one CPU core", ylabel="loss (smoothed)", yscale="log", title="tiny_omni: four stages, checked on dev nouns", ylim=(1e-3, None))
     for stage in ("joint", "habits"):  # before them the model can't answer from sound
         last = [entry for entry in log if entry.get("stage") == stage and "loss" in entry][-1]
         check = next(entry for entry in log if entry.get("after") == f"{stage.removesuffix('s')}_stage")
-        words = f"{check['dev_accuracy']:.0%} right,\n{check['dev_premises_exact']:.0%} heard exactly"
+        words = f"after {stage}:\n{check['dev_accuracy']:.0%} right,\n{check['dev_premises_exact']:.0%} heard exactly"
         losses.annotate(words, (last["minutes"], last["loss"]), (-8, -4), textcoords="offset points", ha="right", va="top", fontsize=8, color=GREY)
     losses.legend()
-    figure.savefig(picture, dpi=110)
+    figure.savefig(picture, dpi=110, bbox_inches="tight")

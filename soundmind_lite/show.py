@@ -8,7 +8,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from IPython.display import HTML, Image
+from IPython.display import HTML
 
 from .audio import SAMPLE_RATE, load_audio, resampled
 from .explain import Term, explain, last_line
@@ -28,28 +28,47 @@ def mp3_bytes(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
     return buffer.getvalue()
 
 
-def player_html(sound, transcript: str, sample_rate: int = SAMPLE_RATE, title: str = "") -> str:
-    """HTML of a player that holds its sound (`sound`: a path or an array), with the transcript under it."""
+def player_html(sound, transcript: str, sample_rate: int = SAMPLE_RATE, title: str = "", folded: bool = False) -> str:
+    """HTML of a player that holds its sound (`sound`: a path or an array), with the transcript under it, folded away if wanted."""
     audio = load_audio(sound) if isinstance(sound, str | Path) else sound
     source = base64.b64encode(mp3_bytes(audio, SAMPLE_RATE if isinstance(sound, str | Path) else sample_rate)).decode()
-    name = html.escape(title or transcript[:60], quote=True)
+    name, words = html.escape(title or "a spoken question", quote=True), f"Transcript: {html.escape(transcript)}"
+    words = f"<details><summary>Transcript</summary>{words}</details>" if folded else words
     head = f"<strong>{html.escape(title)}</strong><br>" if title else ""
     return (
         f'<figure style="margin:0.5em 0">{head}<audio controls preload="metadata" aria-label="{name}" src="data:audio/mpeg;base64,{source}"></audio>'
-        f"<figcaption>Transcript: {html.escape(transcript)}</figcaption></figure>"
+        f"<figcaption>{words}</figcaption></figure>"
     )
 
 
-def player(sound, transcript: str, sample_rate: int = SAMPLE_RATE, title: str = "") -> HTML:
-    """A player that holds its sound, with the transcript under it. `sound` is a path, or a mono array at `sample_rate` Hz."""
-    return HTML(player_html(sound, transcript, sample_rate, title))
+def player(sound, transcript: str, sample_rate: int = SAMPLE_RATE, title: str = "", folded: bool = False) -> HTML:
+    """A player that holds its sound, with the transcript under it (`folded` away, for a listening exercise).
+
+    `sound` is a path, or a mono array at `sample_rate` Hz.
+    """
+    return HTML(player_html(sound, transcript, sample_rate, title, folded))
 
 
-def picture(figure, alt: str, dpi: int = 90) -> Image:
-    """A matplotlib figure as a picture with its alternative text."""
+class Picture:
+    """A PNG with its description, as an image with alternative text and as words under it, for every page that shows notebooks."""
+
+    def __init__(self, png: bytes, alt: str):
+        self.png, self.alt = base64.b64encode(png).decode(), alt
+
+    def _repr_mimebundle_(self, **_):
+        alt = html.escape(self.alt, quote=True)
+        figure = (
+            f'<figure style="margin:0.5em 0"><img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{self.png}">'
+            f"<figcaption><small>In words: {alt}</small></figcaption></figure>"
+        )
+        return {"text/html": figure, "text/plain": f"Picture: {self.alt}"}
+
+
+def picture(figure, alt: str, dpi: int = 100) -> Picture:
+    """A matplotlib figure as a picture, with `alt` as its alternative text and under it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return Image(data=buffer.getvalue(), alt=alt)
+    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
+    return Picture(buffer.getvalue(), alt)
 
 
 def table(rows: list[dict], caption: str = "") -> HTML:
@@ -82,14 +101,15 @@ def waveform(audio: np.ndarray, sample_rate: int = SAMPLE_RATE, with_mel: bool =
     figure = Figure(figsize=(10, 4 if with_mel else 2), layout="constrained")
     axes = figure.subplots(2 if with_mel else 1, 1, sharex=True, squeeze=False)[:, 0]
     seconds = np.arange(len(audio)) / sample_rate
-    axes[0].plot(seconds, audio, color=BLUE, linewidth=0.5)
-    axes[0].set(ylabel="amplitude", xlim=(0, seconds[-1]))
+    axes[0].plot(seconds, audio, color=BLUE, linewidth=0.5, alpha=0.6 if tokens_per_second else 1)
+    axes[0].set(ylabel="amplitude (full scale 1)", xlim=(0, seconds[-1]))
     if tokens_per_second:
         for start in np.arange(0, seconds[-1], 1 / tokens_per_second):
-            axes[0].axvline(start, color=GREY, alpha=0.35, linewidth=0.6)
+            axes[0].axvline(start, color="black", alpha=0.8, linewidth=0.7)
     if with_mel:
         bands = mel(audio, sample_rate)
-        axes[1].imshow(bands, origin="lower", aspect="auto", cmap="cividis", extent=(0, seconds[-1], 0, len(bands)), vmin=-80)
+        drawn = axes[1].imshow(bands, origin="lower", aspect="auto", cmap="cividis", extent=(0, seconds[-1], 0, len(bands)), vmin=-80)
+        figure.colorbar(drawn, ax=axes[1], label="dB below the loudest")
         axes[1].set(ylabel="mel band")
     axes[-1].set_xlabel("seconds")
     return figure
@@ -111,21 +131,21 @@ def signed_bar(value: float, largest: float) -> str:
 
 
 def marked(text: str) -> str:
-    """A completion as HTML: the closed thought underlined in green, the last line underlined in blue, all of it escaped."""
+    """A completion as HTML: dots (green) under the closed thought, a line (blue) under the last line, all of it escaped."""
     thought, answer = reasoning_of(text), last_line(text)
     spans = []
     if thought:
         start = text.index(thought, text.index("<think>") + len("<think>"))
-        spans.append((start, start + len(thought), COLOURS["length"], "the words that the length term counts"))
+        spans.append((start, start + len(thought), f"3px dotted {COLOURS['length']}", "the words that the length term counts"))
     if answer:
         start = text.rindex(answer)
-        spans.append((start, start + len(answer), COLOURS["answer"], "the line that the answer term reads"))
+        spans.append((start, start + len(answer), f"3px solid {COLOURS['answer']}", "the line that the answer term reads"))
     parts, place = [], 0
-    for start, end, colour, title in spans:
+    for start, end, line, title in spans:
         if start < place:  # a thought that runs into the last line
             continue
         parts.append(html.escape(text[place:start]))
-        parts.append(f'<span title="{title}" style="border-bottom:2px solid {colour}">{html.escape(text[start:end])}</span>')
+        parts.append(f'<span title="{title}" style="border-bottom:{line}">{html.escape(text[start:end])}</span>')
         place = end
     return "".join(parts) + html.escape(text[place:])
 
@@ -155,7 +175,7 @@ def rollout_group(rollouts: list[dict], row: dict) -> str:
     names = [name for name in rollouts[0] if name.endswith("_reward")]
     cards = []
     for number, rollout in enumerate(sorted(rollouts, key=lambda r: -r["advantage"]), 1):
-        points = ", ".join(f"{name.removesuffix('_reward').replace('_', ' ')} {rollout[name]:.2f}" for name in names)
+        points = ", ".join(f"{name.removesuffix('_reward').replace('_', '&nbsp;')}&nbsp;{rollout[name]:.2f}" for name in names)
         cards.append(
             f'<div style="flex:1 1 15em; border:1px solid {GREY}; padding:0.4em; min-width:13em"><strong>{number}. advantage {rollout["advantage"]:+.2f}</strong>'
             f'{signed_bar(rollout["advantage"], largest)}<small>{points}</small><div style="{MONO}; font-size:85%">{marked(rollout["completion"])}</div></div>'
@@ -164,4 +184,22 @@ def rollout_group(rollouts: list[dict], row: dict) -> str:
     return (
         player_html(row["question_audio"], row["question"], title=f"Step {rollouts[0]['step']}, question {row['id']}, label: {verdict}")
         + f'<div style="display:flex; flex-wrap:wrap; gap:0.5em">{"".join(cards)}</div>'
+    )
+
+
+def plan_card(plan) -> str:
+    """HTML of a `planner.Plan`: each part of the memory with a bar, whether it fits, time and cost."""
+    widest = max(plan.total_gb, plan.limit_gb)
+    rows = "".join(
+        f'<tr><td style="text-align:left">{name}</td><td style="text-align:right">{size:.1f} GB</td><td style="width:14em">{bar(size, widest, BLUE)}</td></tr>'
+        for name, size in plan.parts.items()
+    )
+    verdict = "fits" if plan.fits else "will not fit"
+    basis = "two real steps here" if plan.calibrated else "the card's data sheet, not measured"
+    cost = "" if plan.price is None else f", {plan.price * plan.hours:.2f} at {plan.price:g} an hour"
+    return (
+        f'<table>{rows}<tr><td style="text-align:left"><strong>together: {verdict}</strong></td><td style="text-align:right"><strong>{plan.total_gb:.1f} of '
+        f"{plan.limit_gb:.1f} GB</strong></td><td>{bar(plan.total_gb, widest, GREEN if plan.fits else ORANGE)}</td></tr></table>"
+        f"<p>{html.escape(plan.profile)} on {html.escape(plan.card)}: a step {plan.step_seconds:.0f} s, {plan.steps} steps {plan.hours:.1f} hours{cost} "
+        f"(time from {basis}){'' if plan.fits else f'. Lower this first: {html.escape(plan.advice)}'}</p>"
     )

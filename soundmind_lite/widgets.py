@@ -1,9 +1,11 @@
 """Widgets of the course: the reward lab, the rollout player and live training curves. Each leaves a static picture where no kernel runs."""
+from dataclasses import replace
+
 import ipywidgets as widgets
 from IPython.display import HTML, display
 from transformers import TrainerCallback
 
-from . import report, show
+from . import planner, profiles, report, show
 from .prompts import VERDICTS
 
 WIDE = widgets.Layout(width="98%")  # 100 % would bring a scroll bar, since widgets have margins
@@ -59,8 +61,29 @@ def rollout_player(rollouts: list[dict], rows) -> Pictured:
     step.observe(new_step, "value")
     question.observe(redraw, "value")
     redraw()
-    note = f"Rollout player, as it was saved: one group of {len(rollouts)} completions. Run this cell to step through all."
+    note = f"Rollout player, as it was saved: the first group, of {len(rollouts)} completions in all. Run this cell to step through them."
     return Pictured([widgets.HBox([step, question])], card, note)
+
+
+def planner_lab(profile: str = "l4", card: str = "T4") -> Pictured:
+    """Choose a profile, a card and the sizes of a run, and see memory, time and cost before anything is downloaded."""
+    large = [name for name, p in profiles.PROFILES.items() if p.gpu_gb]
+    which = widgets.Dropdown(options=large, value=profile, description="profile")
+    where = widgets.Dropdown(options=list(planner.CARDS), value=card, description="card")
+    slider = lambda value, low, high, by, name: widgets.IntSlider(value, low, high, by, description=name, continuous_update=False)
+    seconds, group, tokens = slider(60, 5, 180, 5, "audio, s"), slider(8, 2, 16, 2, "G"), slider(2048, 256, 4096, 256, "new tokens")
+    price, panel = widgets.FloatText(1.0, description="price, hour"), widgets.HTML(layout=WIDE)
+
+    def redraw(_=None):
+        chosen = replace(profiles.get(which.value), group_size=group.value, max_completion_tokens=tokens.value)
+        panel.value = show.plan_card(planner.plan(chosen, planner.CARDS[where.value], seconds.value, price.value))
+
+    controls = [which, where, seconds, group, tokens, price]
+    for control in controls:
+        control.observe(redraw, "value")
+    redraw()
+    rows = [widgets.HBox(controls[i : i + 3]) for i in (0, 3)]
+    return Pictured(rows, panel, "Planner, as it was saved: run this cell to choose.")
 
 
 class LiveCurves(TrainerCallback):
@@ -68,6 +91,9 @@ class LiveCurves(TrainerCallback):
 
     def __init__(self, every: int = 5):
         self.every, self.metrics, self.handle = every, [], None
+
+    def on_train_begin(self, args, state, control, **_):  # a run that goes on from a checkpoint draws later steps again
+        self.metrics = [m for m in self.metrics if m["step"] <= state.global_step]
 
     def on_log(self, args, state, control, logs=None, **_):
         if "reward" in logs:

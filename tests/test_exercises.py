@@ -21,21 +21,25 @@ def groups(rewards, size):
     return rewards.view(-1, size)
 
 
+OWN = dict(
+    id="x", user_content='Major premise is "all a are b". Minor premise is "all b are c". Conclusion is "all a are c".', answer="So.\n\nAnswer: entailed.", label=1
+)
 MISTAKES = [
-    ("00.1", "not-entailed", "Take both premises as true"), ("00.1", "yes", "Write 'entailed' or 'not-entailed'"), ("00.2", 50, "50 % is 0.5"),
+    ("00.1", "not-entailed", "Take both premises as true"), ("00.1", "yes", "Write 'entailed' or 'not-entailed'"), ("00.2", 50, "not in per cent"),
     ("00.3", "<think>one two</think>\nAnswer: entailed", "0.20 of 1 for length"), ("00.3", "Answer: entailed", "there is no <think>"),
     ("01.1", lambda f, s, i, y: (f / s / i / "question.wav", f / s / i / "answer.wav"), "also holds the label"),
     ("01.1", lambda f, s, i, y: f / s / i / "question.wav", "Return two paths"),
     ("01.2", lambda p: 6.0 * 16_000, "The length of the first dev clip is off"),
     ("01.3", {"conflicts": ["0001"], "duplicates": [], "bad_audio": []}, "row 0001 has no such fault"),
     ("01.3", {"conflicts": ["0003"], "duplicates": [], "bad_audio": []}, "1 more to find"),
-    ("01.4", {"id": "a"}, "the field 'user_content' is missing"),
+    ("01.4", {"id": "a"}, "the field 'user_content' is missing"), ("01.3", {"conflicts": [3], "duplicates": [], "bad_audio": []}, "a list of ids as strings"),
+    ("01.4", OWN, "does not follow: label 0"),
     ("02.1", lambda s: 100 * s, "That counts mel frames"), ("02.1", lambda s: 50 * s, "One halving is missing"),
     ("02.2", 600, "That is for ± 4 points"), ("02.2", "many", "Expected a number"), ("02.3", lambda n, c, k: 1 - (1 - c / n) ** k, "with replacement"),
     ("02.4", {"A": "listens", "B": "listens", "C": "the test leaks"}, "B: compare"),
-    ("03.1", lambda c, reference_length: [len(rewards.reasoning_of(t).split()) / r for t, r in zip(c, reference_length)], "not capped"),
+    ("03.1", lambda c, reference_length, **_: [len(rewards.reasoning_of(t).split()) / r for t, r in zip(c, reference_length)], "not capped"),
     ("03.2", lambda text: True, "accepts an answer without a thought"), ("03.2", lambda text: False, "refuses the asked format"),
-    ("03.3", "Answer: entailed", "inside a tag"), ("03.3", "<answer>entailed</answer>", "last ten characters"),
+    ("03.3", "Answer: entailed", "doesn't find it where it looks"), ("03.3", "Answer:", "a verdict isn't"), ("03.3", ["x"], "A string is wanted"),
     ("03.3", "<answer>no</answer> Answer:", "Which verdict"),
     ("03.4", lambda c, label: [2.0 if "entailed" in t.lower() else 0.0 for t in c], "'not-entailed' is still read as entailed"),
     ("03.5", "la la", "It earns 0.00 of 4"), ("03.6", lambda c, **_: [1.0] * len(c), "a thought of 40 times"),
@@ -43,12 +47,16 @@ MISTAKES = [
     ("04.1", lambda r, g: ((groups(r, g) - groups(r, g).mean(1, keepdim=True)) / groups(r, g).std(1, keepdim=True)).flatten(), "not a number"),
     ("04.1", lambda r, g: (r - r.mean()) / (r.std() + 1e-4), "that is REINFORCE++"),
     ("04.2", lambda ratio, a, e: torch.max(ratio * a, ratio.clamp(1 - e, 1 + e) * a), "Take the smaller"),
+    ("04.2", lambda ratio, a, e: torch.min(ratio * a, ratio.clamp(0.8, 1.2) * a), "take it from the argument"), ("02.2", 9604, "± 1 point"),
+    ("03.4", lambda c, label: [float(rewards.parse_answer(t) == ("not-entailed", "entailed")[y]) for t, y in zip(c, label)], "the wrong points"),
+    ("04.1", lambda r, g: groups(r, g), "of one dimension"), ("05.4", {"A": "no-variance", "B": "cut off", "C": "cut off"}, "A: choose one of"),
     ("04.2", lambda ratio, a, e: ratio.clamp(1 - e, 1 + e) * a, "You always clip"), ("04.3", lambda p, r: p - r, "can be negative"),
     ("04.4", lambda x, m: x.mean(), "Padding is counted"), ("04.4", lambda x, m: ((x * m).sum(1) / m.sum(1)).mean(), "mean of the completions' means"),
     ("05.1", {"completions a step": 32, "questions a step": 4, "micro-batches a step": 16, "completions in 40 steps": 1280}, "micro-batches a step"),
     ("05.2", lambda c: [1.0 for _ in c], "every column by name"), ("05.2", lambda c, **_: [1.0 / (1 + len(rewards.completion_text(x))) for x in c], "An empty completion"),
-    ("05.3", lambda r: 0.25, "That is the share with variance"), ("05.4", {"A": "cut off", "B": "cut off", "C": "cut off"}, "A: 'cut off' doesn't fit"),
-    ("06.1", lambda b, a: (1, 2), "wrong way round"), ("06.2", lambda form: True, "the conclusion itself follows"), ("06.3", 2.42, "Their variances add"),
+    ("05.2", lambda c, **_: [-len(rewards.completion_text(x)) for x in c], "An empty completion earns"), ("05.1", {"completions a step": 32}, "an answer is missing"),
+    ("05.3", lambda r: 0.4, "That is the share with variance"), ("05.3", lambda r: 0.8, "You looked at one reward only"), ("05.4", {"A": "cut off", "B": "cut off", "C": "cut off"}, "A: 'cut off' doesn't fit"),
+    ("06.1", lambda b, a: (1, 2), "wrong way round"), ("06.1", lambda b, a: 3, "A pair is wanted"), ("06.2", lambda form: True, "the conclusion itself follows"), ("06.3", 2.42, "Their variances add"),
     ("06.4", lambda figure, n: True, "the nearest count is"),
 ]
 
@@ -88,6 +96,6 @@ def test_an_unknown_exercise_is_named():
 
 def test_a_check_does_not_hand_out_its_own_objects():
     """A solution that changes its arguments must not spoil the next run of the same check."""
-    spoil = lambda rollouts: rollouts.clear() or 0.75
+    spoil = lambda rollouts: rollouts.clear() or 0.6
     assert outcome("05.3", CHECKS["05.3"], spoil)[0]
     assert outcome("05.3", CHECKS["05.3"], spoil)[0]

@@ -123,12 +123,10 @@ def test_no_trace_of_the_machine(path):
 def test_pictures_have_alt_text_and_players_a_transcript(path):
     for cell in cells(path):
         for output in cell.outputs:
-            data, metadata = output.get("data", {}), output.get("metadata", {})
-            if "image/png" in data:
-                assert len(metadata.get("image/png", {}).get("alt", "")) > 40, f"{path.name}: a picture without a description"
-            for html in ("".join(data.get("text/html", "")),):
-                assert html.count("<audio") == html.count("Transcript:")
-                assert "<img" not in html
+            assert "image/png" not in output.get("data", {}), f"{path.name}: show.picture gives a picture its words"
+            html = "".join(output.get("data", {}).get("text/html", ""))
+            assert html.count("<audio") == html.count("Transcript:")
+            assert html.count("<img ") == len(re.findall(r'<img alt="[^"]{40,}"', html)) == html.count("In words:")
 
 
 @every
@@ -141,6 +139,12 @@ def test_set_up_and_badges_hold_to_the_one_address(path):
     first = cells(path, "markdown")[0].source
     assert f"(https://colab.research.google.com/github/{repository}/blob/main/{place})" in first
     assert f"(https://kaggle.com/kernels/welcome?src={ADDRESS}/blob/main/{place})" in first
+
+
+def test_the_readme_fetches_from_the_same_address():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"git clone {ADDRESS} " in readme
+    assert all((ROOT / link).exists() for link in re.findall(r"\]\(((?:notebooks|assets)[\w./-]*)\)", readme))
 
 
 @every

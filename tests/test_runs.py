@@ -88,7 +88,7 @@ def test_a_run_killed_after_its_last_step_takes_no_further_step(small, tmp_path,
 
 def test_a_run_that_cannot_start_leaves_no_folder(small, tmp_path, monkeypatch):
     monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("small"), gpu_gb=10_000))
-    with pytest.raises(doctor.MachineError, match="wants a GPU of 10000 GB, .*; what runs here: tiny"):
+    with pytest.raises(doctor.MachineError, match=r"wants a GPU of 10000 GB, .*; what runs here: tiny"):
         runs.train(small, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -73,8 +73,9 @@ def test_a_player_holds_its_sound(test_rows):
 
 def test_a_picture_has_its_words():
     image = show.picture(show.waveform(0.1 * np.sin(np.arange(16_000) / 10)), "a tone of one second")
-    _, metadata = image._repr_png_()
-    assert metadata["alt"] == "a tone of one second"
+    bundle = image._repr_mimebundle_()
+    assert 'alt="a tone of one second"' in bundle["text/html"]
+    assert "In words: a tone of one second" in bundle["text/html"]
 
 
 def test_the_lab_moves_and_leaves_a_picture():
@@ -115,10 +116,10 @@ def test_the_rollout_player_names_rows_that_are_not_there(rollouts):
 
 def test_curves_in_words():
     metrics = report.read_lines(ASSETS / "runs" / "all_seed0" / "metrics.jsonl")
-    words = report.in_words(metrics)
-    last = sum(m["rewards/answer_reward/mean"] for m in metrics[-5:]) / 5
-    assert f"to {last:.2f}, text format" in words
-    assert "40 steps" in words
+    words, values = report.in_words(metrics), [m["rewards/answer_reward/mean"] for m in metrics]
+    peak = values.index(max(values))
+    assert f"answer reward from {values[0]:.2f}, highest {values[peak]:.2f} at step {peak + 1}, to {values[-1]:.2f};" in words
+    assert "over 40 steps" in words
 
 
 def test_shipped_runs_hold_no_trace_of_a_machine():
