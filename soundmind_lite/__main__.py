@@ -26,7 +26,7 @@ def train(args) -> None:
 def evaluate(args) -> None:
     import json
 
-    from . import data, evaluation, models, profiles, runs
+    from . import data, doctor, evaluation, models, profiles, runs
 
     if args.out and not args.out.parent.is_dir():
         raise FileNotFoundError(f"{args.out.parent}: no such folder for --out")
@@ -34,6 +34,7 @@ def evaluate(args) -> None:
         model, processor, profile = runs.trained(args.run)
     else:
         profile = profiles.get(args.profile)
+        doctor.require(profile)
         model, processor = models.load(profile)
     answers = evaluation.answer_rows(
         model, processor, data.load_alr(profile.data, args.split), max_new_tokens=profile.max_completion_tokens,

@@ -83,8 +83,8 @@ def _ready(name: str):
     from . import profiles
 
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # about names that TRL uses, not about the reader's code
-    for name in ("transformers", "bitsandbytes"):  # the second recommends faster kernels whenever peft is imported
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for library in ("transformers", "bitsandbytes"):  # the second recommends faster kernels whenever peft is imported
+        logging.getLogger(library).setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()  # the tiny weights load at once
     profile = profiles.get(name)
     if profile.threads:

@@ -88,7 +88,7 @@ class Plan:
 def remedy(part: str) -> str:
     """What to lower when a part is too large."""
     return {
-        "weights": "take a smaller model, or four_bit=True", "adapter and optimizer": "lower lora_rank",
+        "weights": "take a smaller model, or 4-bit weights if they aren't yet", "adapter and optimizer": "lower lora_rank",
         "keys and values": "lower group_size or max_completion_tokens", "logits": "lower max_completion_tokens or micro_batch",
         "activations": "lower micro_batch or max_completion_tokens, or set gradient_checkpointing=True",
     }.get(part, "lower group_size or prompts_per_step")

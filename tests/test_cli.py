@@ -11,7 +11,7 @@ def run(*arguments, **options):
     return subprocess.run([sys.executable, "-m", "soundmind_lite", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, **options)
 
 
-@pytest.mark.parametrize("command", [[], ["doctor"], ["train"], ["evaluate"], ["build-tiny"]])
+@pytest.mark.parametrize("command", [[], ["doctor"], ["train"], ["evaluate"], ["build-tiny"], ["merge"], ["plan"], ["bench"]])
 def test_help(command):
     done = run(*command, "--help")
     assert done.returncode == 0
@@ -49,12 +49,34 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
     assert "OK   profile tiny" in printed
     assert "OK   torch" in printed
     card = [("A card", 24.0)]
-    assert "4-bit" in str(doctor.profile_finding(profiles.get("l4"), card))
+    assert doctor.profile_finding(profiles.get("l4"), card).ok
     assert "wants a GPU of 78 GB, the largest here has 24 GB" in str(doctor.profile_finding(profiles.get("80gb"), card))
     assert doctor.profile_finding(profiles.get("80gb"), [("A card", 80.0)]).ok
     monkeypatch.setattr(doctor, "installed", lambda package: None if package == "trl" else "1.0")
     assert not doctor.report()
+    monkeypatch.setattr(doctor, "installed", lambda package: None if package in ("trl", "bitsandbytes") else "1.0")
+    assert "4-bit weights need bitsandbytes" in str(doctor.profile_finding(profiles.get("l4"), card))
     assert "--   trl missing: expected 1.16.0; pip install -r requirements.txt" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--profile", "l4", "--out", "nowhere"], "wants a GPU of 22 GB, there is none here; what runs here: tiny"),
+        (["evaluate", "--profile", "80gb"], "wants a GPU of 78 GB, there is none here; what runs here: tiny"),
+        (["plan", "--profile", "80gb", "--gpu", "T4"], "the profile 80gb will not fit on T4"), (["merge", "--run", "nowhere", "--out", "x"], "holds no finished run"),
+    ],
+)
+def test_a_refusal_is_one_line(arguments, message):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    done = run(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (ROOT / "nowhere").exists()
 
 
 def test_evaluate_prints_figures(tmp_path):

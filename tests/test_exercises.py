@@ -57,7 +57,11 @@ MISTAKES = [
     ("05.2", lambda c, **_: [-len(rewards.completion_text(x)) for x in c], "An empty completion earns"), ("05.1", {"completions a step": 32}, "an answer is missing"),
     ("05.3", lambda r: 0.4, "That is the share with variance"), ("05.3", lambda r: 0.8, "You looked at one reward only"), ("05.4", {"A": "cut off", "B": "cut off", "C": "cut off"}, "A: 'cut off' doesn't fit"),
     ("06.1", lambda b, a: (1, 2), "wrong way round"), ("06.1", lambda b, a: 3, "A pair is wanted"), ("06.2", lambda form: True, "the conclusion itself follows"), ("06.3", 2.42, "Their variances add"),
-    ("06.4", lambda figure, n: True, "the nearest count is"),
+    ("06.4", lambda figure, n: True, "the nearest count is"), ("08.1", {"bf16": 8.93, "4-bit": 8.3}, "each takes two bytes"),
+    ("08.1", {"bf16": 17.9, "4-bit": 4.73}, "puts every weight at 0.53"), ("08.2", lambda layers, kv_heads, head_dim, tokens, rollouts: 1e9, "For the 7B"),
+    ("08.2", lambda layers, kv_heads, head_dim, tokens, rollouts: layers * kv_heads * head_dim * tokens * rollouts * 2 / 1e9, "two of everything"),
+    ("08.3", {"Colab, T4": "tiny", "workstation, 24 GB": "l4", "one H100": "80gb", "8 × H100": "multi"}, "waste most of it"),
+    ("08.4", lambda step_seconds, steps, price, cards: step_seconds * steps / 3600 * price, "All the cards are paid for"),
 ]
 
 

@@ -49,7 +49,7 @@ def defined(cell):
 
 def test_lessons_and_solutions_are_pairs():
     assert [p.name for p in LESSONS] == [p.name for p in SOLUTIONS]
-    assert [p.name[:2] for p in LESSONS] == [f"{i:02}" for i in range(len(LESSONS))]
+    assert len({p.name[:2] for p in LESSONS}) == len(LESSONS)
 
 
 @every

@@ -45,7 +45,7 @@ def test_each_part_grows_with_what_makes_it(change, part):
 def test_what_will_not_fit_is_said_with_a_remedy():
     text = str(planner.plan(profiles.get("80gb"), CARDS["T4"], price=0.5))
     assert "will not fit" in text
-    assert "lower this first: weights: take a smaller model, or four_bit=True" in text
+    assert "lower this first: weights: take a smaller model, or 4-bit weights" in text
     assert "cost at 0.5 an hour" in text
 
 
