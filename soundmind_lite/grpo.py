@@ -1,7 +1,7 @@
 """TRL's GRPOTrainer with sound.
 
 Plain GRPOTrainer samples with the sound and scores without it: the processor's features reach `generate` and are dropped before every
-log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides six methods and copies none of TRL's code; the test
+log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides seven methods and copies none of TRL's code; the test
 `test_trl_seam` names the signatures that it relies on.
 """
 import json
@@ -14,6 +14,7 @@ from accelerate.utils import gather_object
 from peft import LoraConfig
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
 from .audio import AudioError, load_audio
 from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, used_frames
@@ -30,6 +31,15 @@ ROLLOUTS = "completions.jsonl"
 def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
     """REINFORCE++ advantages: rewards (N,) against the mean and standard deviation of the whole batch, without a group baseline."""
     return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's sampler with an order of rows that depends on seed and epoch alone. TRL's own draws one order after the other from one generator, so a run
+    that goes on in a later epoch would begin again with the order of the first."""
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed + epoch)
 
 
 class AudioGRPOTrainer(GRPOTrainer):
@@ -58,6 +68,10 @@ class AudioGRPOTrainer(GRPOTrainer):
         super()._set_signature_columns_if_needed()
         if "audio" not in self._signature_columns:
             self._signature_columns = [*self._signature_columns, "audio"]
+
+    def _get_train_sampler(self, dataset=None):
+        theirs = super()._get_train_sampler(dataset)
+        return EpochSampler(theirs.data_source, theirs.mini_repeat_count, theirs.batch_size, theirs.repeat_count, theirs.shuffle, theirs.seed)
 
     def _generate_and_score_completions(self, inputs):
         self._sound = None

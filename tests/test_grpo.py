@@ -146,13 +146,25 @@ def test_reinforce_pp_uses_the_batch_as_baseline():
     assert advantages.tolist() == pytest.approx([1.2247, -1.2247, 0, 0], abs=1e-3)
 
 
+def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone(fresh_tiny, two_lengths, tmp_path):
+    trainer = trainer_of(grpo.AudioGRPOTrainer, fresh_tiny, Dataset.from_list([two_lengths[0][0]] * 40), tmp_path)
+    sampler = trainer._get_train_sampler()
+    plain = list(GRPOTrainer._get_train_sampler(trainer))
+    orders = []
+    for epoch in (0, 1, 0, 1):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+    assert orders[0] == orders[2] == plain  # the first epoch is TRL's own
+    assert orders[1] == orders[3] != orders[0]
+
+
 def test_an_unknown_algorithm_is_named(fresh_tiny):
     with pytest.raises(ValueError, match="no algorithm 'ppo'"):
         grpo.AudioGRPOTrainer(model=fresh_tiny[0], algorithm="ppo", reward_funcs=[], args=GRPOConfig(use_cpu=True, bf16=False))
 
 
 def test_a_micro_batch_that_does_not_divide_is_named(tmp_path):
-    with pytest.raises(ValueError, match="micro_batch 3 does not divide the 8 completions"):
+    with pytest.raises(ValueError, match="micro_batch 3 on 1 process does not divide the 8 completions"):
         grpo.config(replace(SMALL, micro_batch=3), tmp_path)
 
 

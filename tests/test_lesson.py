@@ -29,7 +29,7 @@ def test_colab_keeps_its_torch_and_its_jupyter(versions):
     others = {name: "0.1" for name, _ in lesson.wanted()}
     versions(others)
     chosen = {line.split("==")[0] for line in lesson.to_install("Colab")}
-    assert chosen == {"transformers", "trl", "peft", "datasets", "accelerate", "hibari-tts"}
+    assert chosen == {"transformers", "trl", "peft", "datasets", "accelerate", "hibari-tts", "bitsandbytes"}
     assert {line.split("==")[0] for line in lesson.to_install(None)} == set(others)
 
 

@@ -10,7 +10,7 @@ SIGNATURES = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_tokenize_prompts": ["self", "prompts"],
-    "_compute_loss": ["self", "model", "inputs"],
+    "_compute_loss": ["self", "model", "inputs"], "_get_train_sampler": ["self", "dataset"],
 }
 LOG_PROBS = ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"]
 
@@ -39,6 +39,14 @@ def test_log_prob_signature():
 )
 def test_behaviour_inside_the_methods(method, text):
     assert text in inspect.getsource(getattr(GRPOTrainer, method)), f"TRL {trl.__version__}: GRPOTrainer.{method} no longer holds {text!r}"
+
+
+def test_the_sampler_is_still_made_so():
+    from trl.trainer.utils import RepeatSampler
+
+    found = list(inspect.signature(RepeatSampler).parameters)
+    assert found == ["data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed"], f"TRL {trl.__version__} changed RepeatSampler: {found}"
+    assert not hasattr(RepeatSampler, "set_epoch"), f"TRL {trl.__version__} knows epochs now; EpochSampler may have become unnecessary"
 
 
 def test_lists_are_shuffled_and_split_with_the_tensors():
