@@ -35,9 +35,11 @@ def test_random_weights_have_the_shape_but_not_the_checkpoint(tiny):
     assert not torch.equal(thinker.lm_head.weight, tiny[0].lm_head.weight)
 
 
-def test_four_bit_needs_a_checkpoint():
-    with pytest.raises(ValueError, match="l4 is 4-bit, and random weights can't be quantised"):
-        bench.random_thinker(profiles.get("l4"))
+def test_four_bit_runs_with_random_weights_too():
+    small = replace(profiles.get("l4"), model=profiles.get("tiny").model)
+    result = bench.measure(small, audio_seconds=2, group=2, new_tokens=4, random_weights=True)
+    assert result["four_bit"] is True
+    assert result["step_s"] > 0
 
 
 def test_the_command_writes_its_figures(tmp_path):

@@ -120,7 +120,7 @@ def test_a_stopped_fetch_goes_on_with_what_is_missing(place, cache, monkeypatch)
     truth = sources.fetch
     monkeypatch.setattr(sources, "fetch", lambda s, name: seen.append(name) or truth(s, name))
     data.load_alr(source, "dev")
-    assert seen == ["dev/0002/question.wav", "dev/0003/question.wav"]
+    assert sorted(seen[:2]) == ["dev/0002/question.wav", "dev/0003/question.wav"]  # then each row's path, from what is here
     assert len(load_audio(rows[2]["question_audio"])) == 1602
 
 
