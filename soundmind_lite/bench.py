@@ -72,9 +72,7 @@ def step(profile: Profile, model, audio_seconds: float, group: int, new_tokens: 
     """One step for one question: G completions of exactly `new_tokens`, the reference pass, and forward, backward and an AdamW step with LoRA."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    model = get_peft_model(model, grpo.lora(profile))
-    if profile.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model = get_peft_model(model, grpo.lora(profile)).train()  # nothing here drops out; in evaluation mode a CPU repacks 4-bit weights for good
     prompt = question(model.get_base_model(), audio_seconds, group)
     length, suppressed = prompt["input_ids"].shape[1], placeholder_ids(model.config)
 
@@ -91,7 +89,8 @@ def step(profile: Profile, model, audio_seconds: float, group: int, new_tokens: 
             return torch.cat([log_probs(model, rows(start), new_tokens) for start in range(0, group, profile.micro_batch)])
 
     def update():
-        model.train()
+        if profile.gradient_checkpointing:  # only now: it would switch the cache of keys and values off
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=profile.learning_rate)
         for start in range(0, group, profile.micro_batch):
             policy = log_probs(model, rows(start), new_tokens)
