@@ -17,7 +17,7 @@ def doctor(args) -> None:
 def train(args) -> None:
     from . import runs
 
-    runs.train(args.profile, args.out, args.seed, args.steps, args.resume, args.algorithm)
+    runs.train(args.profile, args.out, args.seed, args.steps, args.resume, args.algorithm, setting=args.setting)
     if not runs.processes().is_main_process:
         return
     print(f"\nWritten to {args.out}: result.json, curves.png, metrics.jsonl, completions.jsonl, adapter/")
@@ -26,7 +26,7 @@ def train(args) -> None:
 def evaluate(args) -> None:
     import json
 
-    from . import data, doctor, evaluation, models, profiles, runs
+    from . import data, doctor, evaluation, models, profiles, runs, spoken_evaluation
 
     if args.out and not args.out.parent.is_dir():
         raise FileNotFoundError(f"{args.out.parent}: no such folder for --out")
@@ -36,12 +36,17 @@ def evaluate(args) -> None:
         profile = profiles.get(args.profile)
         doctor.require(profile)
         model, processor = models.load(profile)
+    rows = data.load_alr(profile.data, args.split)
     answers = evaluation.answer_rows(
-        model, processor, data.load_alr(profile.data, args.split), max_new_tokens=profile.max_completion_tokens,
+        model, processor, rows, max_new_tokens=profile.max_completion_tokens,
         batch_size=profile.evaluation_batch, control=args.audio, setting=args.setting, progress="evaluate",
     )
     result = dict(run=args.run and str(args.run), profile=profile.name, split=args.split, setting=args.setting, audio=args.audio)
-    result |= evaluation.summary(answers)
+    if args.setting.endswith("-audio"):
+        answers = spoken_evaluation.listen(rows, answers, progress="speak and listen")
+        result |= spoken_evaluation.summary(answers)
+    else:
+        result |= evaluation.summary(answers)
     print(json.dumps(result, indent=2))
     if args.out:
         runs.write_json(args.out, result | {"answers": [vars(a) for a in answers]})
@@ -106,6 +111,9 @@ def seed(text: str) -> int:
     return value
 
 
+SETTINGS = ("audio-text", "text-text", "text-audio", "audio-audio")
+
+
 def parser() -> argparse.ArgumentParser:
     from .profiles import PROFILES
 
@@ -123,13 +131,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", type=positive, help="optimizer steps (default: the profile's)")
     p.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     p.add_argument("--algorithm", choices=("grpo", "reinforce++"), default="grpo")
+    p.add_argument("--setting", choices=SETTINGS, default="audio-text", help="how questions come and answers are given (default: %(default)s)")
     p.set_defaults(call=train)
 
     p = commands.add_parser("evaluate", help="accuracy of a run or of the untrained model, with its interval")
     p.add_argument("--run", type=Path, help="a run folder (default: the untrained model of --profile)")
     p.add_argument("--profile", **profile)
     p.add_argument("--split", choices=("train", "dev", "test"), default="test")
-    p.add_argument("--setting", choices=("audio-text", "text-text"), default="audio-text")
+    p.add_argument("--setting", choices=SETTINGS, default="audio-text", help="spoken answers are judged by what is heard")
     p.add_argument("--audio", choices=("true", "silent", "swapped"), default="true", help="the row's own sound, silence, or another row's")
     p.add_argument("--out", type=Path, help="a JSON file for the figures and every answer")
     p.set_defaults(call=evaluate)

@@ -9,11 +9,13 @@ import warnings
 from pathlib import Path
 
 from .alr_text import chain_of_thought, statements, written_verdict
-from .audio import checked
+from .audio import SAMPLE_RATE, checked, load_audio
 from .auditing import Audit, audit
 from .profiles import ASSETS
 from .prompts import prompt
 from .sources import SAFE_PART, Source, SourceError, fetch, fetch_all, local_path, open_source, safe_relative, sizes
+from .speech import speech_seconds
+from .spoken import WORDS_PER_SECOND
 
 __all__ = [
     "ALRFormatError", "Audit", "SourceError", "add_row", "audit", "chain_of_thought", "check_setting", "load_alr", "statements", "training_rows",
@@ -29,7 +31,7 @@ HUB_NAMES = {
 }
 FIELDS = {"id": str, "user_content": str, "answer": str, "label": int}
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-SETTINGS = ("audio-text", "text-text")
+SETTINGS = ("audio-text", "text-text", "text-audio", "audio-audio")  # how the question comes, how the answer is given
 
 
 class ALRFormatError(ValueError):
@@ -184,20 +186,30 @@ def check_setting(setting: str) -> str:
 
 
 def training_rows(rows, setting: str = "audio-text"):
-    """The rows as TRL wants them: `prompt` with plain string content, `audio` (a path, None in text settings), `label`,
-    `reference_length` (words of the row's own reasoning) and `id`. Raises ValueError for an unknown setting, rows without sound,
-    or a row without reasoning.
+    """The rows as TRL wants them: `prompt` with plain string content, `audio` (a path, None if the question comes as text), `label`,
+    `reference_length` (words of the row's own reasoning) and `id`; where the answer is spoken also `reference_seconds`: seconds of speech in the row's
+    answer clip, or, without one, its words at ALR's mean rate. Raises ValueError for an unknown setting, rows without sound, or a row without reasoning.
     """
-    heard = check_setting(setting).startswith("audio")
+    heard, spoken = check_setting(setting).startswith("audio"), setting.endswith("-audio")
     if heard and None in rows["question_audio"]:
         raise ValueError("these rows were loaded without sound; use load_alr(…, audio='question'), or the setting 'text-text'")
     return rows.map(
         lambda row: {
             "id": row["id"], "prompt": prompt(None if heard else row["question"]), "audio": row["question_audio"] if heard else None,
             "label": row["label"], "reference_length": reasoning_words(row),
+            **({"reference_seconds": reference_seconds(row)} if spoken else {}),
         },
         remove_columns=rows.column_names,
     )
+
+
+def reference_seconds(row: dict) -> float:
+    """Seconds of speech of the row's own answer: detected in its clip, or its words at `WORDS_PER_SECOND` if it has none."""
+    if row["answer_audio"] is None:
+        return (reasoning_words(row) + 2) / WORDS_PER_SECOND  # and the two words of the answer
+    if not (seconds := speech_seconds(load_audio(row["answer_audio"]), SAMPLE_RATE)):
+        raise ALRFormatError(f"row {row['split']}/{row['id']}: no speech is detected in {row['answer_audio']}; leave the row out")
+    return seconds
 
 
 def reasoning_words(row: dict) -> int:

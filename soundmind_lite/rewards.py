@@ -1,53 +1,19 @@
-"""The rule rewards of SoundMind on text, in TRL's form `fn(completions, **columns) -> list[float]`.
+"""The rule rewards of SoundMind, in TRL's form `fn(completions, **columns) -> list[float]`.
 
 A completion is a string or a conversation of one message. Every function reads a completion in linear time and never raises on
 its content; a column that makes no sense (a label of 2, a reference length of 0) raises ValueError, since that is a fault in the data.
-Weights are the paper's: answer 2.0 (λ3), text format 1.0 (λ1), text length 1.0 (λ4).
+Weights are the paper's: answer 2.0 (λ3), text format 1.0 (λ1), text length 1.0 (λ4), audio format 0.5 (λ2), audio length 0.75 (λ5).
 """
 import math
-import re
 
+from .answers import ANSWER_LINE, CLOSE, OPEN, Completion, completion_text, has_text_format, parse_answer, reasoning_of
 from .prompts import VERDICTS
+from .spoken import heard_verdict, speech_of
 
-ANSWER_LINE = re.compile(r"Answer: (not[- ]entailed|entailed)\.?", re.IGNORECASE | re.ASCII)
-OPEN, CLOSE = "<think>", "</think>"
-
-Completion = str | list[dict[str, str]]
-
-
-def completion_text(completion: Completion) -> str:
-    """The text of a completion in either of TRL's forms; content that is no text counts as empty."""
-    content = completion if isinstance(completion, str) else completion[0]["content"]
-    return content if isinstance(content, str) else ""
-
-
-def parse_answer(text: str) -> str | None:
-    """The verdict of the last non-blank line, "entailed" or "not-entailed", or None if that line is not an answer line.
-
-    >>> parse_answer("<think>All birds sing.</think>\\nAnswer: Not entailed.")
-    'not-entailed'
-    >>> parse_answer("Answer: entailed or not-entailed") is None
-    True
-    """
-    last_line = text.rstrip().rsplit("\n", 1)[-1].strip()
-    match = ANSWER_LINE.fullmatch(last_line)
-    return match and match[1].lower().replace(" ", "-")
-
-
-def reasoning_of(text: str) -> str:
-    """What stands between the first `<think>` and the `</think>` after it, or "" if there is no such pair."""
-    _, _, rest = text.partition(OPEN)
-    inside, close, _ = rest.partition(CLOSE)
-    return inside if close else ""
-
-
-def has_text_format(text: str) -> bool:
-    """True for exactly one `<think>…</think>` with some reasoning in it, then nothing but the answer line."""
-    text = text.strip()
-    if text.count(OPEN) != 1 or text.count(CLOSE) != 1 or not text.startswith(OPEN) or not reasoning_of(text).strip():
-        return False
-    after = text.partition(CLOSE)[2].strip()
-    return "\n" not in after and parse_answer(text) is not None
+__all__ = [
+    "ANSWER_LINE", "AUDIO_REWARDS", "CLOSE", "OPEN", "TEXT_REWARDS", "answer_reward", "audio_format_reward", "audio_length_reward", "completion_text",
+    "has_text_format", "parse_answer", "reasoning_of", "text_format_reward", "text_length_reward",
+]
 
 
 def answer_reward(completions: list[Completion], label: list[int], **_) -> list[float]:
@@ -77,11 +43,35 @@ def text_length_reward(completions: list[Completion], reference_length: list[flo
     >>> text_length_reward(["<think>one two</think>"], reference_length=[4])
     [0.5]
     """
-    for value in reference_length:
-        if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
-            raise ValueError(f"reference_length must be a positive number of words, got {value!r}")
+    _check_references("reference_length", reference_length, "words")
     lengths = [len(reasoning_of(completion_text(c)).split()) for c in completions]
     return [min(1.0, words / reference) for words, reference in zip(lengths, reference_length, strict=True)]
 
 
+def audio_format_reward(completions: list[Completion], **_) -> list[float]:
+    """0.5 if the spoken completion is heard to end with "Answer: entailed" or "Answer: not entailed", else 0.0 (λ2).
+
+    What is judged is the sound: the text is spoken and transcribed again. A completion that can't be spoken earns nothing.
+    """
+    speeches = [speech_of(completion_text(c), transcribed=True) for c in completions]
+    return [0.5 if speech and heard_verdict(speech.transcript) else 0.0 for speech in speeches]
+
+
+def audio_length_reward(completions: list[Completion], reference_seconds: list[float], **_) -> list[float]:
+    """0.75 · min(1, T / T_ref), with T the seconds of speech that voice-activity detection finds in the spoken completion (λ5).
+
+    Silence earns nothing, and neither does a completion that can't be spoken.
+    """
+    _check_references("reference_seconds", reference_seconds, "seconds")
+    speeches = [speech_of(completion_text(c)) for c in completions]
+    return [0.75 * min(1.0, speech.seconds / reference) if speech else 0.0 for speech, reference in zip(speeches, reference_seconds, strict=True)]
+
+
+def _check_references(name: str, values: list[float], unit: str) -> None:
+    for value in values:
+        if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be a positive number of {unit}, got {value!r}")
+
+
 TEXT_REWARDS = (answer_reward, text_format_reward, text_length_reward)
+AUDIO_REWARDS = (audio_format_reward, audio_length_reward)

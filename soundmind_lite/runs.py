@@ -20,7 +20,7 @@ from transformers import TrainerCallback, set_seed
 from . import data, doctor, evaluation, grpo, models, profiles, report
 from .evaluation import Answer
 from .grpo import ROLLOUTS
-from .rewards import TEXT_REWARDS
+from .rewards import AUDIO_REWARDS, TEXT_REWARDS
 
 RESULT, SETTINGS, METRICS, CLOCK = "result.json", "run.json", "metrics.jsonl", "clock.json"
 
@@ -134,27 +134,27 @@ class RunLog(TrainerCallback):
         self.bar.close()
 
 
-def measure(model, processor, rows, profile, label: str, control: str = "true") -> tuple[dict, list[Answer]]:
+def measure(model, processor, rows, profile, label: str, control: str = "true", setting: str = "audio-text") -> tuple[dict, list[Answer]]:
     """Greedy and sampled answers of all rows: their summary, and the greedy answers. Several processes share the rows and all get the whole."""
     state, answers = processes(), {}
     mine = list(range(state.process_index, len(rows), state.num_processes))
     for kind, sample in (("greedy", False), ("sampled", True)):
         found = evaluation.answer_rows(
             model, processor, rows, only=mine, max_new_tokens=profile.max_completion_tokens, batch_size=profile.evaluation_batch, control=control,
-            sample=sample, progress=f"{label}, {kind}" if state.is_main_process else None,
+            setting=setting, sample=sample, progress=f"{label}, {kind}" if state.is_main_process else None,
         )
         together = dict(gather_object(list(zip(mine, found))))
         answers[kind] = [together[i] for i in range(len(rows))]
     return evaluation.summary(answers["greedy"], answers["sampled"]), answers["greedy"]
 
 
-def before_training(out: Path, model, processor, rows, profile) -> tuple[dict, list[Answer]]:
+def before_training(out: Path, model, processor, rows, profile, setting: str) -> tuple[dict, list[Answer]]:
     """The measurement before training, read from `before.json` when a run goes on."""
     file = out / "before.json"
     if file.exists():
         saved = json.loads(file.read_text(encoding="utf-8"))
         return saved["summary"], [Answer(**a) for a in saved["answers"]]
-    result, answers = measure(model, processor, rows, profile, "before")
+    result, answers = measure(model, processor, rows, profile, "before", setting=setting)
     save_answers(file, result, answers)
     return result, answers
 
@@ -196,26 +196,31 @@ def finish_model(trainer, profile, out: Path):
 
 def train(
     profile_name: str = "tiny", out: str | Path = "runs/tiny", seed: int = 0, steps: int | None = None, resume: bool = False,
-    algorithm: str = "grpo", rewards=TEXT_REWARDS,
+    algorithm: str = "grpo", rewards=None, setting: str = "audio-text",
 ) -> dict:
     """The whole run, on one process or on those that accelerate or torchrun started; returns what `result.json` holds.
+
+    `rewards` default to the text rewards, and to text and audio rewards in a setting whose answers are spoken. The accuracies of `result.json` are those of
+    the text; `spoken_evaluation` measures what is heard.
 
     Raises MachineError if this machine can't run the profile, RunError if the folder holds another run, AudioError for a bad clip.
     """
     profile, out, state = profiles.get(profile_name), Path(out), processes()
     doctor.require(profile)
-    facts = dict(profile=profile.name, seed=seed, algorithm=algorithm, steps=steps or profile.steps, rewards=[r.__name__ for r in rewards])
+    rewards = rewards or (TEXT_REWARDS + AUDIO_REWARDS if data.check_setting(setting).endswith("-audio") else TEXT_REWARDS)
+    facts = dict(profile=profile.name, seed=seed, algorithm=algorithm, steps=steps or profile.steps, rewards=[r.__name__ for r in rewards], setting=setting)
     checkpoint = prepare_folder(out, resume, facts)
     started = time.time() - (json.loads((out / CLOCK).read_text())["seconds"] if (out / CLOCK).exists() else 0)
     set_seed(seed)
     with state.main_process_first():  # one process fetches, the others find
-        rows, test = data.training_rows(data.load_alr(profile.data, "train")), data.load_alr(profile.data, "test")
+        train_rows = data.load_alr(profile.data, "train", audio="both" if setting.endswith("-audio") else "question")
+        rows, test = data.training_rows(train_rows, setting), data.load_alr(profile.data, "test")
     model, processor = models.load(profile)
     last_step = step_of(checkpoint) if checkpoint else 0
     if state.is_main_process:  # only now, so that a run that can't start leaves no folder behind
         begin(out, facts, last_step)
     state.wait_for_everyone()
-    before, answers_before = before_training(out, model, processor, test, profile)
+    before, answers_before = before_training(out, model, processor, test, profile, setting)
     trainer = grpo.trainer_for(
         profile, model, processor, rows, out, rewards, seed=seed, steps=steps, algorithm=algorithm, callbacks=[RunLog(out, started)],
     )
@@ -224,9 +229,9 @@ def train(
     else:  # all steps were done before the stop; the Trainer would take one more
         set_peft_model_state_dict(trainer.model, load_file(checkpoint / "adapter_model.safetensors"))
     model = finish_model(trainer, profile, out)
-    after, answers_after = measure(model, processor, test, profile, "after")
+    after, answers_after = measure(model, processor, test, profile, "after", setting=setting)
     save_answers(out / "after.json", after, answers_after)
-    swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")
+    swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")  # of the audio tower also where questions were read
     result = {k: facts[k] for k in ("profile", "seed", "algorithm", "steps")} | dict(
         seconds=round(time.time() - started, 1), peak_memory_mb=round(peak_memory_mb()), before=before, after=after,
         paired_p=evaluation.paired_p([a.correct for a in answers_before], [a.correct for a in answers_after]), swapped_audio=swapped,
