@@ -1,7 +1,7 @@
 """Measures a model on rows: accuracy with its interval, format, what it heard, the paired test, and whether it listens at all."""
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,11 +123,12 @@ def complete(model, processor, conversations: list[list[dict]], max_new_tokens: 
 def answer_rows(
     model, processor, rows, *, max_new_tokens: int = 100, batch_size: int = 40, control: str = "true", setting: str = "audio-text",
     sample: bool = False, seed: int = 0, progress: str | None = None, only: Sequence[int] | None = None,
+    distort: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[Answer]:
     """Lets the model answer rows of `data.load_alr`, in their order.
 
     Batches are made of rows of like length, so that short clips don't pay for long ones. `progress` is the label of a progress bar. `only` names the
-    places of the rows to answer (default: all); in the swapped control the others still lend their sound.
+    places of the rows to answer (default: all); in the swapped control the others still lend their sound. `distort` changes each clip before it is heard (see `distortions`).
     """
     from tqdm.auto import tqdm
 
@@ -136,6 +137,8 @@ def answer_rows(
     if not hears and control != "true":
         raise ValueError(f"the control {control!r} changes the sound, and the setting {setting!r} has none")
     heard = sounds(rows, control, max_audio_seconds(processor), only) if hears else None
+    if heard and distort:
+        heard = [distort(clip) for clip in heard]
     rows = rows if only is None else [rows[i] for i in only]
     clips = heard or [None] * len(rows)
     length = [len(row["question"]) if clip is None else len(clip) for row, clip in zip(rows, clips)]

@@ -4,13 +4,10 @@ import re
 import pytest
 import torch
 
-from soundmind_lite import checks_data, checks_training, exercises, rewards
+from soundmind_lite import exercises, rewards
 from soundmind_lite.checking import outcome
 
-CHECKS = {
-    name.removeprefix("check_").replace("_", "."): function
-    for module in (checks_data, checks_training) for name, function in vars(module).items() if name.startswith("check_")
-}
+CHECKS = {name.removeprefix("check_").replace("_", "."): function for name, function in exercises.CHECKS.items()}
 
 
 def stub(*_, **__):
@@ -61,6 +58,8 @@ MISTAKES = [
     ("08.1", {"bf16": 17.9, "4-bit": 4.73}, "puts every weight at 0.53"), ("08.2", lambda layers, kv_heads, head_dim, tokens, rollouts: 1e9, "For the 7B"),
     ("08.2", lambda layers, kv_heads, head_dim, tokens, rollouts: layers * kv_heads * head_dim * tokens * rollouts * 2 / 1e9, "two of everything"),
     ("08.3", {"Colab, T4": "tiny", "workstation, 24 GB": "l4", "one H100": "80gb", "8 × H100": "multi"}, "waste most of it"),
+    ("07.1", lambda meant, heard: sum(a != b for a, b in zip(meant.split(), heard.split())) / len(meant.split()), "one word extra"),
+    ("07.2", lambda t: "entailed" if "entailed" in t else None, "you gave"), ("07.3", lambda t, reference_words, **_: [0.75 * min(1, len(x.split()) / r) for x, r in zip(t, reference_words)], "repetition pays"),
     ("08.4", lambda step_seconds, steps, price, cards: step_seconds * steps / 3600 * price, "All the cards are paid for"),
 ]
 
