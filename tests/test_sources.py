@@ -1,4 +1,5 @@
 """ALR in each of its layouts and places, on trees of our own: the rows are the same, and only what is wanted is fetched."""
+import contextlib
 import json
 import shutil
 import zipfile
@@ -170,6 +171,15 @@ def test_a_bad_row_of_the_hub_is_named_in_its_own_words(tmp_path):
 def test_a_missing_row_is_told(place):
     with pytest.warns(UserWarning, match="3 rows in dev, ALR has 606; is the download complete"):
         data.load_alr(place("zip"), "dev")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("count", "told"), [(605, True), (400, True), (60, False)])
+def test_a_local_copy_that_lacks_rows_is_told(tmp_path, count, told):
+    rows = [dict(id=f"{i:04}", user_content=QUESTION.format(i), answer="x", label=1) for i in range(count)]
+    (tmp_path / "dev.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.warns(UserWarning, match=f"{count} rows in dev, ALR has 606") if told else contextlib.nullcontext():
+        assert len(data.load_alr(tmp_path, "dev", audio=None)) == count
 
 
 @pytest.mark.filterwarnings("error")
