@@ -53,8 +53,8 @@ def audio_format_reward(completions: list[Completion], **_) -> list[float]:
 
     What is judged is the sound: the text is spoken and transcribed again. A completion that can't be spoken earns nothing.
     """
-    speeches = [speech_of(completion_text(c), transcribed=True) for c in completions]
-    return [0.5 if speech and heard_verdict(speech.transcript) else 0.0 for speech in speeches]
+    speeches = [speech_of(completion_text(c), with_ending=True) for c in completions]
+    return [0.5 if speech and heard_verdict(speech.ending) else 0.0 for speech in speeches]
 
 
 def audio_length_reward(completions: list[Completion], reference_seconds: list[float], **_) -> list[float]:

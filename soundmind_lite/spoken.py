@@ -11,7 +11,8 @@ from . import speech
 from .answers import CLOSE, OPEN
 
 VOICE = "hibari-tts 0.2.1 reads the text (a cascade)"
-MAX_WORDS = 600  # about four minutes of speech; what is longer is not spoken and earns nothing
+MAX_WORDS, MAX_CHARACTERS = 600, 4500  # about four minutes of speech; what is longer is not spoken and earns nothing
+ENDING = 8.0  # seconds; all that the form of an answer needs, and the ASR's time stays bounded whatever was said before
 KEPT = 4096  # texts whose speech is remembered, as figures and words, for the other rewards
 WORDS_PER_SECOND = 164 / 60  # ALR's questions are spoken at 164 words a minute; used where a row has no spoken answer
 # What Whisper tiny.en writes for "entailed": a word of logic that it rarely met. Nothing else is mended.
@@ -21,16 +22,21 @@ HEARD_ANSWER = re.compile(r"\banswer(?: is)? (not entailed|entailed)$")
 
 @dataclass(frozen=True)
 class Speech:
-    """A spoken text: what was said, seconds of detected speech, and what the ASR heard (None until asked). The same text gives the same samples again."""
+    """A spoken text: what was said, seconds of detected speech, and what the ASR heard of its last `ENDING` seconds (None until asked).
+
+    The samples are not kept; the same text gives the same samples again.
+    """
 
     said: str
     seconds: float
-    transcript: str | None = None
+    ending: str | None = None
 
 
 def spoken_text(text: str) -> str:
     """What is said of a completion: its words without the tags, with the answer as two words a person would say."""
-    return " ".join(text.replace(OPEN, " ").replace(CLOSE, ". ").replace("not-entailed", "not entailed").split())
+    thought, close, rest = text.replace(OPEN, " ").partition(CLOSE)
+    pause = "" if thought.rstrip().endswith((".", "!", "?")) or not thought.strip() else "."
+    return " ".join((thought.rstrip() + pause + " " + rest.replace(CLOSE, " ") if close else thought).replace("not-entailed", "not entailed").split())
 
 
 def heard_verdict(transcript: str) -> str | None:
@@ -50,23 +56,29 @@ def heard_verdict(transcript: str) -> str | None:
 _kept: OrderedDict[str, Speech | None] = OrderedDict()
 
 
-def speech_of(text: str, transcribed: bool = False) -> Speech | None:
-    """The speech of a completion's text, or None if nothing in it can be spoken or it is longer than `MAX_WORDS`."""
+def speech_of(text: str, with_ending: bool = False) -> Speech | None:
+    """The speech of a completion's text, or None if nothing in it can be spoken or it is longer than four minutes (`MAX_WORDS`)."""
     said = spoken_text(text)
     found = _kept.pop(said, ...)
-    if found is ... or (found and transcribed and found.transcript is None):
-        found = _spoken(said, transcribed)
+    if found is ... or (found and with_ending and found.ending is None):
+        found = _spoken(said, with_ending)
     _kept[said] = found
     if len(_kept) > KEPT:
         _kept.popitem(last=False)
     return found
 
 
-def _spoken(said: str, transcribed: bool) -> Speech | None:
-    if not said or len(said.split()) > MAX_WORDS:
+def transcript_of(said: str) -> str:
+    """What the ASR hears of the whole spoken text."""
+    return speech.transcribe(*speech.speak(said))
+
+
+def _spoken(said: str, with_ending: bool) -> Speech | None:
+    if not said or len(said) > MAX_CHARACTERS or len(said.split()) > MAX_WORDS:
         return None
     try:
         audio, rate = speech.speak(said)
     except ValueError:  # a sentence without anything that the voice can read
         return None
-    return Speech(said, speech.speech_seconds(audio, rate), speech.transcribe(audio, rate) if transcribed else None)
+    ending = speech.transcribe(audio[-int(ENDING * rate) :], rate) if with_ending else None
+    return Speech(said, speech.speech_seconds(audio, rate), ending)

@@ -6,7 +6,7 @@ import numpy as np
 from .evaluation import Answer, wilson_interval
 from .prompts import VERDICTS
 from .speech import word_error_rate
-from .spoken import VOICE, heard_verdict, speech_of
+from .spoken import VOICE, heard_verdict, speech_of, transcript_of
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ def listen(rows, answers: list[Answer], progress: str | None = None) -> list[Spo
 
     heard = []
     for row, answer in tqdm(list(zip(rows, answers, strict=True)), desc=progress, disable=progress is None, leave=False):
-        speech = speech_of(answer.completion, transcribed=True)
-        said, transcript, seconds = (speech.said, speech.transcript, speech.seconds) if speech else ("", "", 0.0)
+        speech = speech_of(answer.completion)
+        said, transcript, seconds = (speech.said, transcript_of(speech.said), speech.seconds) if speech else ("", "", 0.0)
         correct = heard_verdict(transcript) == VERDICTS[row["label"]]
         wer = word_error_rate(said, transcript) if said else 1.0
         heard.append(SpokenAnswer(answer.id, answer.completion, transcript, correct, answer.correct, wer, seconds))

@@ -13,8 +13,9 @@ HOSTILE = ["", " \n", "<think>", "☃☃☃", "\x00", "...", "<<<>>>", "word " *
 
 
 def test_what_is_said_leaves_the_tags_out():
-    assert spoken.spoken_text(NOT) == "All poets are robins. So all poets are wizards. This matches the conclusion.. Answer: not entailed"
-    assert spoken.spoken_text("<think></think>") == "."
+    assert spoken.spoken_text(NOT) == "All poets are robins. So all poets are wizards. This matches the conclusion. Answer: not entailed"
+    assert spoken.spoken_text("<think>So be it</think> Answer: entailed") == "So be it. Answer: entailed"
+    assert spoken.spoken_text("<think></think>") == ""
 
 
 @pytest.mark.parametrize(
