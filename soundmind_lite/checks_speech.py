@@ -12,7 +12,7 @@ def check_07_1(my_wer):
     for meant, heard, truth, what in cases:
         found = number(call(my_wer, meant, heard))
         if not near(found, truth):
-            hint = " Words at the same place are compared; align them first." if what.startswith("a shift") and near(found, 1.0) else ""
+            hint = " If you compare word by word, one missing word spoils all that follow: align them first." if found > truth else ""
             raise Wrong(f"{what}: {meant!r} heard as {heard!r} is {truth}, you gave {found:.3g}.{hint}")
     return "jiwer counts the same."
 
@@ -21,6 +21,7 @@ def check_07_2(heard_verdict):
     cases = (
         ("Answer, entailed.", "entailed"), ("So nothing follows. Answer: not entailed.", "not-entailed"), ("Answer not and tailed", "not-entailed"),
         ("answer in tailed", "entailed"), ("It is entailed.", None), ("Answer entailed. Or not.", None), ("", None), ("The details. Answer, detailed.", None),
+        ("It is not entailed.", None), ("Answer curtailed.", None),
     )
     for transcript, truth in cases:
         try:
@@ -34,8 +35,8 @@ def check_07_2(heard_verdict):
 def check_07_3(reward):
     texts = ["so so so so so so", "all poets are robins", "All poets. All poets! are robins; some wizards too", ""]
     mistakes = {
-        "Every word counts, not each different one: repetition pays.": [0.75, 0.75, 0.75, 0.0], "The weight of 0.75 is missing.": [0.25, 1.0, 1.0, 0.0],
-        "The cap is missing: min(1, …).": [0.1875, 0.75, 1.3125, 0.0], "Punctuation makes words different. Use speech.normalised.": [0.1875, 0.75, 0.76, 0.0],
+        "Every word counts, not each different one: repetition pays.": [0.75, 0.75, 0.675, 0.0], "The weight of 0.75 is missing.": [0.25, 1.0, 0.7, 0.0],
+        "The cap is missing: min(1, …).": [0.1875, 1.5, 0.525, 0.0], "Case or punctuation makes words different. Use speech.normalised.": [0.1875, 0.75, 0.6, 0.0],
     }
-    found = numbers(call(reward, texts, reference_words=[4, 4, 4, 4], label=[1] * 4))
-    expect(found, [0.1875, 0.75, 0.75, 0.0], mistakes, "For 1, 4, 7 and 0 different words against 4:")
+    found = numbers(call(reward, texts, reference_words=[4, 2, 10, 4], label=[1] * 4))
+    expect(found, [0.1875, 0.75, 0.525, 0.0], mistakes, "For 1, 4, 7 and 0 different words against 4, 2, 10 and 4:")

@@ -166,22 +166,22 @@ def check_08_1(sizes):
     entries(sizes, dict.fromkeys(truth))
     bf16, four = number(sizes["bf16"]), number(sizes["4-bit"])
     if near(bf16, 8.93, 0.1):
-        raise Wrong("That is the number of weights in thousand millions. In bf16 each takes two bytes.")
+        raise Wrong("That is the number of weights in billions. In bf16 each takes two bytes.")
     if near(bf16, 35.7, 0.3):
         raise Wrong("That is fp32. In bf16 a weight takes two bytes.")
     if not near(bf16, truth["bf16"], 0.3):
-        raise Wrong(f"bf16: {bf16:g} GB is not it; two bytes for each of 8.93 thousand million weights.")
+        raise Wrong(f"bf16: {bf16:g} GB is not it; two bytes for each of 8.93 billion weights.")
     if near(four, 4.7, 0.3):
         raise Wrong("4-bit: that puts every weight at 0.53 bytes. Only the linear layers of the language model (6.5 of the 8.9) are quantised, the rest stays bf16.")
     if not near(four, truth["4-bit"], 0.3):
-        raise Wrong(f"4-bit: {four:g} GB is not it; 6.5 thousand million weights at 0.53 bytes, the other 2.4 at 2 bytes.")
+        raise Wrong(f"4-bit: {four:g} GB is not it; 6.5 billion weights at 0.53 bytes, the other 2.4 at 2 bytes.")
 
 
 def check_08_2(kv_cache_gb):
     truth = 2 * 28 * 4 * 128 * 1560 * 8 * 2 / 1e9
     mistakes = {
         "Keys and values: two of everything.": truth / 2, "Two bytes a number in bf16.": truth / 2, "Each of the rollouts keeps its own.": truth / 8,
-        "In GB: divide by 1e9.": truth * 1e9, "All 28 heads were counted. Keys and values have 4: that is what grouped-query attention saves.": truth * 7,
+        "In GB: divide by 1e9.": truth * 1e9, "That is GiB; divide by 1e9.": truth * 1e9 / 2**30, "All 28 heads were counted. Keys and values have 4: that is what grouped-query attention saves.": truth * 7,
     }
     expect(call(kv_cache_gb, layers=28, kv_heads=4, head_dim=128, tokens=1560, rollouts=8), truth, mistakes, "For the 7B, 1,560 tokens and 8 rollouts:", 0.01)
     return "For 32 rollouts of 3,600 tokens it is 6.6 GB: more than the adapter, less than the weights."
@@ -192,7 +192,7 @@ def check_08_3(choices):
     entries(choices, dict.fromkeys(truth, (*truth.values(), "tiny")))
     for machine, profile in truth.items():
         if choices[machine] != profile:
-            raise Wrong(f"{machine}: {choices[machine]!r} would {'waste most of it' if choices[machine] == 'tiny' else 'not be the best fit'}. Look at the memory that each profile asks for.")
+            raise Wrong(f"{machine}: {choices[machine]!r} {'would waste most of it' if choices[machine] == 'tiny' else 'is not the largest that fits'}. Look at the memory, and at the number of cards.")
 
 
 def check_08_4(run_cost):

@@ -1,6 +1,6 @@
 """Plans a run before a download: memory, time and cost of a profile on a GPU, and what to lower if it will not fit.
 
-Memory is counted from the model's shape. Time is an estimate from the card's data sheet until two real steps on this machine calibrate it. Neither
+Memory is counted from the model's shape; the parts are added although sampling and training don't coincide, so it is rather too much than too little. Time is an estimate from the card's data sheet until two real steps on this machine calibrate it. Neither
 has been checked on a GPU by this project yet; treat both as a first guess, and trust `calibrated` figures over the others.
 """
 import re
@@ -53,6 +53,7 @@ class Plan:
     steps: int
     calibrated: bool
     price: float | None = None
+    four_bit: bool = False
 
     @property
     def total_gb(self) -> float:
@@ -68,8 +69,9 @@ class Plan:
 
     @property
     def advice(self) -> str:
-        """The largest part, and what to lower to make it smaller."""
-        largest = max(self.parts, key=self.parts.get)
+        """The largest part that can be lowered, and how. (Weights that are in 4 bits already can't.)"""
+        lowered = {name: size for name, size in self.parts.items() if name != "overhead" and not (name == "weights" and self.four_bit)}
+        largest = max(lowered, key=lowered.get)
         return f"{largest}: {remedy(largest)}"
 
     def __str__(self) -> str:
@@ -79,7 +81,8 @@ class Plan:
         if not self.fits:
             lines.append(f"  lower this first: {self.advice}")
         basis = "two real steps here" if self.calibrated else "the card's data sheet, not measured"
-        lines.append(f"  a step {self.step_seconds:.0f} s, {self.steps} steps {self.hours:.1f} hours, from {basis}")
+        duration = f"{self.hours:.1f} hours" if self.hours >= 1 else f"{60 * self.hours:.0f} minutes"
+        lines.append(f"  a step {self.step_seconds:.0f} s, {self.steps} steps {duration}, from {basis}")
         if self.price is not None:
             lines.append(f"  cost at {self.price:g} an hour: {self.price * self.hours:.2f}")
         return "\n".join(lines)
@@ -88,7 +91,7 @@ class Plan:
 def remedy(part: str) -> str:
     """What to lower when a part is too large."""
     return {
-        "weights": "take a smaller model, or 4-bit weights if they aren't yet", "adapter and optimizer": "lower lora_rank",
+        "weights": "take a smaller model, or 4-bit weights", "adapter and optimizer": "lower lora_rank",
         "keys and values": "lower group_size or max_completion_tokens", "logits": "lower max_completion_tokens or micro_batch",
         "activations": "lower micro_batch or max_completion_tokens, or set gradient_checkpointing=True",
     }.get(part, "lower group_size or prompts_per_step")
@@ -160,6 +163,7 @@ def plan(profile: Profile, card: Card, audio_seconds: float = 60.0, price: float
     seconds = step_seconds(profile, card, audio_seconds) if measured_step is None else measured_step
     return Plan(
         profile.name, card.name, memory(profile, audio_seconds), card.memory_gb, seconds, steps or profile.steps, measured_step is not None, price,
+        profile.four_bit,
     )
 
 

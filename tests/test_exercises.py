@@ -60,6 +60,7 @@ MISTAKES = [
     ("08.3", {"Colab, T4": "tiny", "workstation, 24 GB": "l4", "one H100": "80gb", "8 × H100": "multi"}, "waste most of it"),
     ("07.1", lambda meant, heard: sum(a != b for a, b in zip(meant.split(), heard.split())) / len(meant.split()), "one word extra"),
     ("07.2", lambda t: "entailed" if "entailed" in t else None, "you gave"), ("07.3", lambda t, reference_words, **_: [0.75 * min(1, len(x.split()) / r) for x, r in zip(t, reference_words)], "repetition pays"),
+    ("07.3", lambda t, reference_words, **_: [0.75 * min(1, len(set(x.split())) / r) for x, r in zip(t, reference_words)], "Use speech.normalised"), ("07.2", lambda t: "not-entailed" if "not" in t else None, "you gave"),
     ("08.4", lambda step_seconds, steps, price, cards: step_seconds * steps / 3600 * price, "All the cards are paid for"),
 ]
 

@@ -2,6 +2,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -22,11 +23,11 @@ def full_checkpoint(tiny, tmp_path_factory):
         thinker_config=inner.to_dict(),
         talker_config=dict(
             **SMALL, embedding_size=inner.text_config.hidden_size, vocab_size=64, tts_codec_start_token_id=60, tts_codec_end_token_id=61,
-            tts_codec_pad_token_id=62, tts_codec_mask_token_id=63, rope_parameters=dict(rope_type="default", rope_theta=10_000.0, mrope_section=[2, 3, 3]),
+            tts_codec_pad_token_id=62, tts_codec_mask_token_id=63, tts_text_start_token_id=1, tts_text_end_token_id=2, tts_text_pad_token_id=3, rope_parameters=dict(rope_type="default", rope_theta=10_000.0, mrope_section=[2, 3, 3]),
         ),
         token2wav_config=dict(
             dit_config=dict(
-                hidden_size=64, num_hidden_layers=2, num_attention_heads=2, head_dim=32, emb_dim=32, num_embeds=61, enc_dim=32, enc_emb_dim=16,
+                hidden_size=64, num_hidden_layers=2, num_attention_heads=2, head_dim=32, emb_dim=32, num_embeds=64, enc_dim=32, enc_emb_dim=16,
                 enc_channels=[32, 32, 32, 32, 96], enc_attention_channels=16, look_ahead_layers=[1], look_backward_layers=[0],
             ),
             bigvgan_config=dict(upsample_initial_channel=64),
@@ -38,8 +39,44 @@ def full_checkpoint(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     model.save_pretrained(folder, max_shard_size="2MB")
     processor.save_pretrained(folder)
-    torch.save({"Chelsie": {"bos_token": 5, "cond": torch.zeros(1, 192), "ref_mel": torch.zeros(1, 100, 80)}}, folder / "spk_dict.pt")
+    torch.save({"Chelsie": {"bos_token": 5, "cond": torch.zeros(1, 16), "ref_mel": torch.zeros(1, 100, 80)}}, folder / "spk_dict.pt")
     return folder
+
+
+def test_the_talker_speaks(full_checkpoint, test_rows):
+    """Thinker, talker and token2wav on the CPU with random weights: a finite waveform of as many samples as there are codes."""
+    from soundmind_lite import prompts, talker
+    from soundmind_lite.audio import load_audio
+
+    model, processor = talker.load_full(replace(profiles.get("tiny"), model=str(full_checkpoint)))
+    conversation = prompts.with_audio(prompts.prompt(), load_audio(test_rows[2]["question_audio"]))
+    torch.manual_seed(0)
+    text, waveform, rate = talker.answer_in_speech(model, processor, conversation, max_new_tokens=20, max_codes=30)
+    assert rate == 24_000
+    assert waveform.dtype == "float32"
+    assert np.isfinite(waveform).all()
+    assert 0 < len(waveform) <= 30 * talker.SAMPLES_PER_CODE
+    assert len(waveform) % talker.SAMPLES_PER_CODE == 0
+    assert text == "Answer: not-entailed"  # the thinker's own greedy words, the same as without a talker
+    with pytest.raises(ValueError, match="no voice 'Nobody'; choose one of Chelsie"):
+        talker.answer_in_speech(model, processor, conversation, 20, speaker="Nobody")
+
+
+def test_a_thinker_alone_cannot_speak():
+    from soundmind_lite import talker
+
+    with pytest.raises(models.CheckpointError, match="is no full checkpoint: it holds a thinker alone"):
+        talker.load_full(profiles.get("tiny"))
+
+
+def test_a_checkpoint_without_voices_says_so(full_checkpoint, tmp_path):
+    import shutil
+
+    from soundmind_lite import talker
+
+    folder = shutil.copytree(full_checkpoint, tmp_path / "mute", ignore=shutil.ignore_patterns("spk_dict.pt"))
+    with pytest.raises((models.CheckpointError, OSError), match=r"spk_dict\.pt"):
+        talker.load_full(replace(profiles.get("tiny"), model=str(folder)))
 
 
 def of_profile(name, folder):
