@@ -111,10 +111,8 @@ def seed(text: str) -> int:
     return value
 
 
-SETTINGS = ("audio-text", "text-text", "text-audio", "audio-audio")
-
-
 def parser() -> argparse.ArgumentParser:
+    from .data import SETTINGS
     from .profiles import PROFILES
 
     top = argparse.ArgumentParser(prog="python -m soundmind_lite", description="Audio logical reasoning, learned from rule rewards.")

@@ -69,10 +69,12 @@ def log_probs(model, batch: dict, completion_length: int) -> torch.Tensor:
 
 
 def step(profile: Profile, model, audio_seconds: float, group: int, new_tokens: int) -> dict:
-    """One step for one question: G completions of exactly `new_tokens`, the reference pass, and forward, backward and an AdamW step with LoRA."""
+    """One step for one question: G completions of exactly `new_tokens`, the reference pass, and forward, backward and an AdamW step with LoRA.
+
+    `model` has its LoRA adapter and is in training mode.
+    """
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    model = get_peft_model(model, grpo.lora(profile)).train()  # nothing here drops out; in evaluation mode a CPU repacks 4-bit weights for good
     prompt = question(model.get_base_model(), audio_seconds, group)
     length, suppressed = prompt["input_ids"].shape[1], placeholder_ids(model.config)
 
@@ -97,6 +99,7 @@ def step(profile: Profile, model, audio_seconds: float, group: int, new_tokens: 
             gap = reference[start : start + profile.micro_batch] - policy
             (-(policy - policy.detach()).exp() + profile.beta * (gap.exp() - gap - 1)).mean().backward()
         optimizer.step()
+        model.gradient_checkpointing_disable()
 
     ids, sampling = timed(sample)
     reference, scoring = timed(score)
@@ -113,8 +116,8 @@ def measure(profile: Profile, audio_seconds: float = 60.0, group: int = 8, new_t
     model = random_thinker(profile) if random_weights else models.load(profile)[0]
     card, memory_gb = gpus()[0] if gpus() else (f"CPU, {platform.machine()}", None)
     weights = sum(p.numel() for p in model.parameters())
+    model = get_peft_model(model, grpo.lora(profile)).train()  # nothing here drops out; in evaluation mode a CPU repacks 4-bit weights for good
     step(profile, model, min(audio_seconds, 2.0), group, 4)  # the first pass of a process also builds its kernels
-    model = random_thinker(profile) if random_weights else models.load(profile)[0]
     return dict(
         card=card, memory_gb=memory_gb, date=date.today().isoformat(), versions={name: installed(name) for name in ("torch", "transformers", "peft", "trl")},
         profile=profile.name, weights=weights, random_weights=random_weights, dtype=profile.dtype, four_bit=profile.four_bit, audio_seconds=audio_seconds,

@@ -9,6 +9,7 @@ from .checking import Wrong, call, entries, expect, near, number, numbers, text
 from .evaluation import quotes_premises
 from .explain import explain
 from .models import audio_token_count
+from .prompts import VERDICTS
 from .published import published_reward
 from .syllogisms import problem_of
 
@@ -25,7 +26,7 @@ def check_00_1(verdict):
     said = rewards.parse_answer(f"Answer: {verdict}")
     if said is None:
         raise Wrong("Write 'entailed' or 'not-entailed', as a string.")
-    if said != ("not-entailed", "entailed")[row["label"]]:
+    if said != VERDICTS[row["label"]]:
         raise Wrong(f"Take both premises as true: {row['major_premise']}; {row['minor_premise']}. Could '{row['conclusion']}' still be false? Draw three circles.")
     return "The premises leave no world in which the conclusion fails."
 
@@ -94,7 +95,7 @@ def check_01_4(row):
     verdict = data.written_verdict(parsed["answer"])
     if verdict is None:
         raise Wrong("The answer should end with a line such as 'Answer: entailed.'")
-    if verdict != ("not-entailed", "entailed")[parsed["label"]]:
+    if verdict != VERDICTS[parsed["label"]]:
         raise Wrong(f"Your label says {('not-entailed', 'entailed')[parsed['label']]} and your answer ends with {verdict}: a conflict, as in 64 real rows.")
     try:
         problem = problem_of(dict(id=parsed["id"], major_premise=major, minor_premise=minor, conclusion=conclusion))

@@ -35,13 +35,23 @@ def installed(package: str) -> str | None:
         return None
 
 
+def wanted() -> list[tuple[str, str]]:
+    """Name and pinned version ("" for any) of each package in requirements.txt."""
+    return re.findall(r"^([\w-]+)(?:==([\w.]+))?", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def fits(found: str | None, version: str) -> bool:
+    """Is the installed version the wanted one, whatever build of it?"""
+    return found is not None and (not version or found.split("+")[0] == version)
+
+
 def packages() -> list[Finding]:
     """The pinned packages of requirements.txt."""
     findings = []
-    for name, wanted in re.findall(r"^([\w-]+)(?:==([\w.]+))?", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE):
+    for name, version in wanted():
         found = installed(name)
-        fits = found is not None and (not wanted or found.split("+")[0] == wanted)
-        findings.append(Finding(f"{name} {found or 'missing'}", fits, f"expected {wanted or 'any version'}; pip install -r requirements.txt"))
+        remedy = f"expected {version or 'any version'}; pip install -r requirements.txt"
+        findings.append(Finding(f"{name} {found or 'missing'}", fits(found, version), remedy))
     return findings
 
 

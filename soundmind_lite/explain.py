@@ -1,6 +1,7 @@
 """Why a completion earns what it earns: each reward term with its points, the words that earned them, and what is missing."""
 from dataclasses import dataclass
 
+from .prompts import VERDICTS
 from .rewards import (
     CLOSE,
     OPEN,
@@ -46,7 +47,7 @@ def last_line(text: str) -> str:
 
 
 def _about_answer(text: str, label: int) -> str:
-    said, truth = parse_answer(text), ("not-entailed", "entailed")[label]
+    said, truth = parse_answer(text), VERDICTS[label]
     if said is None:
         return "the last line is no answer line" if text.strip() else "the completion is empty"
     return f"says {said}, as the label does" if said == truth else f"says {said}, the label says {truth}"

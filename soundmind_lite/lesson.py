@@ -4,14 +4,13 @@ On Colab and Kaggle missing packages are installed. Their torch, numpy and Jupyt
 On any other machine nothing is installed.
 """
 import os
-import re
 import subprocess
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from .doctor import REQUIREMENTS, installed
+from .doctor import REQUIREMENTS, fits, installed, wanted
 
 # What a hosted notebook keeps in its own version: the compiled base, and what serves the notebook itself
 KEEP_HOSTED = {"torch", "numpy", "scipy", "matplotlib", "librosa", "ipywidgets", "jupyterlab", "nbval", "pytest"}
@@ -25,20 +24,15 @@ def hosted() -> str | None:
     return "Colab" if find_spec("google") and find_spec("google.colab") else None
 
 
-def wanted() -> list[tuple[str, str]]:
-    """Name and pinned version of each package in requirements.txt."""
-    return re.findall(r"^([\w-]+)==([\w.]+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
-
-
 def to_install(on: str | None) -> list[str]:
     """pip requirements of the packages that are missing or of another version, as far as this place may replace them."""
     needed = []
     for name, version in wanted():
-        found = installed(name)
+        found, requirement = installed(name), f"{name}=={version}" if version else name
         if on and name in KEEP_HOSTED:
-            needed += [f"{name}=={version}"] if found is None and name in HOSTED_ONLY_IF_MISSING else []
-        elif found is None or found.split("+")[0] != version:
-            needed.append(f"{name}=={version}")
+            needed += [requirement] if found is None and name in HOSTED_ONLY_IF_MISSING else []
+        elif not fits(found, version):
+            needed.append(requirement)
     return needed
 
 

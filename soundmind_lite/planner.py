@@ -68,6 +68,15 @@ class Plan:
         return self.step_seconds * self.steps / 3600
 
     @property
+    def duration(self) -> str:
+        return f"{self.hours:.1f} hours" if self.hours >= 1 else f"{60 * self.hours:.0f} minutes"
+
+    @property
+    def basis(self) -> str:
+        """Where the time comes from."""
+        return "two real steps here" if self.calibrated else "the card's data sheet, not measured"
+
+    @property
     def advice(self) -> str:
         """The largest part that can be lowered, and how. (Weights that are in 4 bits already can't.)"""
         lowered = {name: size for name, size in self.parts.items() if name != "overhead" and not (name == "weights" and self.four_bit)}
@@ -80,9 +89,7 @@ class Plan:
         lines.append(f"  {'together':24}{self.total_gb:8.2f} GB: {'fits' if self.fits else 'will not fit'}")
         if not self.fits:
             lines.append(f"  lower this first: {self.advice}")
-        basis = "two real steps here" if self.calibrated else "the card's data sheet, not measured"
-        duration = f"{self.hours:.1f} hours" if self.hours >= 1 else f"{60 * self.hours:.0f} minutes"
-        lines.append(f"  a step {self.step_seconds:.0f} s, {self.steps} steps {duration}, from {basis}")
+        lines.append(f"  a step {self.step_seconds:.0f} s, {self.steps} steps {self.duration}, from {self.basis}")
         if self.price is not None:
             lines.append(f"  cost at {self.price:g} an hour: {self.price * self.hours:.2f}")
         return "\n".join(lines)

@@ -52,9 +52,8 @@ def draw(metrics: list[dict]):
         right = drift.twinx()
         handles += line(right, "kl", "KL to the reference (right axis)", PINK, "--")
         right.set(ylabel="KL", ylim=(0, None))
-    for axes, shown in ((terms, terms), (groups, groups), (drift, None)):
-        entries = {} if shown else {"handles": handles}
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=10, frameon=False, **entries)
+    for axes, lines in ((terms, None), (groups, None), (drift, handles)):  # None: the lines of the axes themselves
+        axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=10, frameon=False)
     if width > 1:
         figure.supxlabel("bold: mean of five steps, thin: each step", fontsize=9, color=GREY)
     return figure

@@ -12,6 +12,7 @@ from IPython.display import HTML
 
 from .audio import SAMPLE_RATE, load_audio, resampled
 from .explain import Term, explain, last_line
+from .prompts import VERDICTS
 from .report import BLUE, GREEN, GREY, ORANGE
 from .rewards import completion_text, reasoning_of
 
@@ -180,7 +181,7 @@ def rollout_group(rollouts: list[dict], row: dict) -> str:
             f'<div style="flex:1 1 15em; border:1px solid {GREY}; padding:0.4em; min-width:13em"><strong>{number}. advantage {rollout["advantage"]:+.2f}</strong>'
             f'{signed_bar(rollout["advantage"], largest)}<small>{points}</small><div style="{MONO}; font-size:85%">{marked(rollout["completion"])}</div></div>'
         )
-    verdict = ("not-entailed", "entailed")[row["label"]]
+    verdict = VERDICTS[row["label"]]
     return (
         player_html(row["question_audio"], row["question"], title=f"Step {rollouts[0]['step']}, question {row['id']}, label: {verdict}")
         + f'<div style="display:flex; flex-wrap:wrap; gap:0.5em">{"".join(cards)}</div>'
@@ -195,11 +196,10 @@ def plan_card(plan) -> str:
         for name, size in plan.parts.items()
     )
     verdict = "fits" if plan.fits else "will not fit"
-    basis = "two real steps here" if plan.calibrated else "the card's data sheet, not measured"
     cost = "" if plan.price is None else f", {plan.price * plan.hours:.2f} at {plan.price:g} an hour"
     return (
         f'<table>{rows}<tr><td style="text-align:left"><strong>together: {verdict}</strong></td><td style="text-align:right"><strong>{plan.total_gb:.1f} of '
         f"{plan.limit_gb:.1f} GB</strong></td><td>{bar(plan.total_gb, widest, GREEN if plan.fits else ORANGE)}</td></tr></table>"
-        f"<p>{html.escape(plan.profile)} on {html.escape(plan.card)}: a step {plan.step_seconds:.0f} s, {plan.steps} steps {plan.hours:.1f} hours{cost} "
-        f"(time from {basis}){'' if plan.fits else f'. Lower this first: {html.escape(plan.advice)}'}</p>"
+        f"<p>{html.escape(plan.profile)} on {html.escape(plan.card)}: a step {plan.step_seconds:.0f} s, {plan.steps} steps {plan.duration}{cost} "
+        f"(time from {plan.basis}){'' if plan.fits else f'. Lower this first: {html.escape(plan.advice)}'}</p>"
     )
