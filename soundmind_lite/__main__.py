@@ -26,25 +26,24 @@ def train(args) -> None:
 def evaluate(args) -> None:
     import json
 
-    from . import data, doctor, evaluation, models, profiles, runs, spoken_evaluation
+    from . import data, doctor, evaluation, profiles, runs, spoken_evaluation, talker
 
     if args.out and not args.out.parent.is_dir():
         raise FileNotFoundError(f"{args.out.parent}: no such folder for --out")
+    profile = profiles.get(runs.facts_of(args.run)["profile"] if args.run else args.profile)
+    doctor.require(profile)
+    model, processor, voice = talker.load_with_voice(profile, speaks := args.setting.endswith("-audio"))
     if args.run:
-        model, processor, profile = runs.trained(args.run)
-    else:
-        profile = profiles.get(args.profile)
-        doctor.require(profile)
-        model, processor = models.load(profile)
+        model = runs.with_adapter(model, args.run)
     rows = data.load_alr(profile.data, args.split)
     answers = evaluation.answer_rows(
         model, processor, rows, max_new_tokens=profile.max_completion_tokens,
         batch_size=profile.evaluation_batch, control=args.audio, setting=args.setting, progress="evaluate",
     )
     result = dict(run=args.run and str(args.run), profile=profile.name, split=args.split, setting=args.setting, audio=args.audio)
-    if args.setting.endswith("-audio"):
-        answers = spoken_evaluation.listen(rows, answers, progress="speak and listen")
-        result |= spoken_evaluation.summary(answers)
+    if speaks:
+        answers = spoken_evaluation.listen(rows, answers, voice, setting=args.setting, progress="speak and listen")
+        result |= spoken_evaluation.summary(answers, voice)
     else:
         result |= evaluation.summary(answers)
     print(json.dumps(result, indent=2))

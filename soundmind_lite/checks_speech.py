@@ -40,3 +40,13 @@ def check_07_3(reward):
     }
     found = numbers(call(reward, texts, reference_words=[4, 2, 10, 4], label=[1] * 4))
     expect(found, [0.1875, 0.75, 0.525, 0.0], mistakes, "For 1, 4, 7 and 0 different words against 4, 2, 10 and 4:")
+
+
+def check_07_4(reward):
+    mistakes = {
+        "Seconds are counted however slow: the smaller of T and the time that the words take.": [0.75, 0.75, 0.375, 0.75], "The weight of 0.75 is missing.": [1.0, 0.5, 0.5, 0.0],
+        "The cap is missing: min(1, …).": [1.125, 0.375, 0.375, 0.0], "T′ is the smaller of the two, not the words' time alone.": [0.75, 0.375, 0.75, 0.0],
+        "A minute has 60 seconds: 100 words a minute are 0.6 s a word.": [0.025, 0.00625, 0.01875, 0.0],
+    }
+    found = numbers(call(reward, seconds=[18.0, 30.0, 6.0, 9.0], words=[40, 10, 30, 0], reference_seconds=[12.0, 12.0, 12.0, 9.0], label=[1] * 4))
+    expect(found, [0.75, 0.375, 0.375, 0.0], mistakes, "For 18, 30, 6 and 9 s with 40, 10, 30 and 0 words against 12, 12, 12 and 9 s:")

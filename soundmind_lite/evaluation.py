@@ -9,8 +9,8 @@ import torch
 
 from .audio import AudioError, load_audio
 from .data import check_setting
-from .models import AUDIO_FIELDS, max_audio_seconds, placeholder_ids, used_frames
-from .prompts import VERDICTS, audio_parts, prompt, with_audio
+from .models import encoded, max_audio_seconds, placeholder_ids
+from .prompts import VERDICTS, prompt, with_audio
 from .rewards import has_text_format, parse_answer
 
 AUDIO_CONTROLS = ("true", "silent", "swapped")
@@ -108,12 +108,7 @@ def sounds(rows: list[dict], control: str, limit: float, only: Sequence[int] | N
 @torch.no_grad()
 def complete(model, processor, conversations: list[list[dict]], max_new_tokens: int, sample: bool = False) -> list[str]:
     """Completions of one batch of conversations (arrays as sound), greedy or sampled at temperature 1."""
-    texts = processor.apply_chat_template(conversations, add_generation_prompt=True, tokenize=False)
-    clips = [part["audio"] for part in audio_parts(conversations)]
-    batch = processor(text=texts, audio=clips or None, padding=True, return_tensors="pt")
-    if AUDIO_FIELDS[0] in batch:
-        batch.update(zip(AUDIO_FIELDS, used_frames(*(batch[name] for name in AUDIO_FIELDS))))
-    batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    batch = encoded(processor, conversations, model.device)
     greedy = dict(do_sample=False, temperature=None, top_k=None, top_p=None)
     sampling = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0) if sample else greedy
     out = model.generate(**batch, max_new_tokens=max_new_tokens, suppress_tokens=placeholder_ids(model.config), **sampling)

@@ -1,7 +1,7 @@
 """TRL's GRPOTrainer with sound.
 
 Plain GRPOTrainer samples with the sound and scores without it: the processor's features reach `generate` and are dropped before every
-log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides seven methods and copies none of TRL's code; the test
+log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides eight methods and copies none of TRL's code; the test
 `test_trl_seam` names the signatures that it relies on.
 """
 import json
@@ -20,7 +20,7 @@ from .audio import AudioError, load_audio
 from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, used_frames
 from .profiles import Profile
 from .prompts import audio_parts, with_audio
-from .rewards import TEXT_REWARDS
+from .rewards import TEXT_REWARDS, completion_text
 
 # The language model's projections only: plain names, or "all-linear", would also hit the audio and vision towers.
 LORA_TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
@@ -47,6 +47,7 @@ class AudioGRPOTrainer(GRPOTrainer):
 
     `algorithm` "reinforce++" replaces the group-relative advantages by `batch_advantages`; all else is the same.
     `rollout_file` gets one JSON line a completion: step, id, completion, each reward, advantage.
+    A slow reward function may carry `begin(completions)`: it is called as soon as the texts are sampled, to start work elsewhere while they are scored.
     Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that can't be used whole.
     """
 
@@ -86,6 +87,12 @@ class AudioGRPOTrainer(GRPOTrainer):
         if self._sound is not None:  # a list per row, which TRL shuffles and splits with everything else
             output.update(self._sound)
         return output
+
+    def _generate(self, prompts):
+        sampled = super()._generate(prompts)
+        for begin in {function.begin for function in self.reward_funcs if hasattr(function, "begin")}:
+            begin([completion_text(completion) for completion in sampled[3]])
+        return sampled
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)

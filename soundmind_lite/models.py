@@ -11,6 +11,7 @@ from transformers import ProcessorMixin, Qwen2_5OmniProcessor, Qwen2_5OmniThinke
 
 from . import profiles
 from .profiles import Profile
+from .prompts import audio_parts
 
 TOKENS = ("image_token", "audio_token", "video_token", "vision_bos_token", "vision_eos_token", "audio_bos_token", "audio_eos_token")
 AUDIO_FIELDS = ("input_features", "feature_attention_mask")
@@ -58,6 +59,16 @@ def used_frames(features, mask):
     return torch.as_tensor(np.asarray(features))[:, :, :frames], mask[:, :frames]
 
 
+def encoded(processor, conversations: list[list[dict]], device) -> dict[str, torch.Tensor]:
+    """One batch of conversations (arrays as sound) as the thinker's inputs, padded on the left."""
+    texts = processor.apply_chat_template(conversations, add_generation_prompt=True, tokenize=False)
+    clips = [part["audio"] for part in audio_parts(conversations)]
+    batch = processor(text=texts, audio=clips or None, padding=True, return_tensors="pt")
+    if AUDIO_FIELDS[0] in batch:
+        batch.update(zip(AUDIO_FIELDS, used_frames(*(batch[name] for name in AUDIO_FIELDS))))
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
 def load_processor(path: str | Path, audio_seconds: float) -> AudioProcessor:
     """The processor of a checkpoint, padding clips to `audio_seconds` instead of the checkpoint's own (300 s for the 7B)."""
     processor = AudioProcessor.from_pretrained(path)
@@ -89,17 +100,20 @@ def load(profile: Profile | str):
     return (model if profile.four_bit else model.to(device)).eval(), processor
 
 
-def quantisation(profile: Profile):
-    """NF4 weights with double quantisation for the language model of a 4-bit profile, else None.
+def quantisation(profile: Profile, full: bool = False):
+    """NF4 weights with double quantisation for the language model of a 4-bit profile, else None. `full`: for a checkpoint loaded with its talker.
 
-    The towers and the head keep their precision: the ear is small and frozen, and errors in the head hit every token. The names are those of the
-    thinker's own modules; "audio_tower" alone would match nothing, and the tower would be quantised without a word.
+    The towers and the head keep their precision: the ear is small and frozen, and errors in the head hit every token; so does all that speaks. The
+    names are whole ones; "audio_tower" alone would match nothing, and the tower would be quantised without a word.
     """
     if not profile.four_bit:
         return None
     from transformers import BitsAndBytesConfig
 
+    kept = ["model.audio_tower", "model.visual", "lm_head"]
+    if full:
+        kept = [*(f"thinker.{name}" for name in kept), "talker", "token2wav"]
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=getattr(torch, profile.dtype),
-        llm_int8_skip_modules=["model.audio_tower", "model.visual", "lm_head"],
+        llm_int8_skip_modules=kept,
     )

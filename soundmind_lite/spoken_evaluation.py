@@ -3,10 +3,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .data import check_setting
 from .evaluation import Answer, wilson_interval
-from .prompts import VERDICTS
+from .prompts import VERDICTS, prompt, with_audio
 from .speech import word_error_rate
-from .spoken import VOICE, heard_verdict, speech_of, transcript_of
+from .spoken import CASCADE, Voice, heard_verdict
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,18 @@ class SpokenAnswer:
     seconds: float
 
 
-def listen(rows, answers: list[Answer], progress: str | None = None) -> list[SpokenAnswer]:
-    """Lets each answer be spoken and transcribed; about a second each. `rows` are those that the answers belong to, in their order."""
+def listen(rows, answers: list[Answer], voice: Voice = CASCADE, *, setting: str = "audio-audio", progress: str | None = None) -> list[SpokenAnswer]:
+    """Lets `voice` speak each answer and the ASR write it down. `rows` are those that the answers belong to, in their order; `setting` says how they were asked."""
     from tqdm.auto import tqdm
 
-    heard = []
+    rows, heard = list(rows), []
+    hears = check_setting(setting).startswith("audio")
+    if hasattr(voice, "begin"):
+        voice.begin([answer.completion for answer in answers], "whole")
     for row, answer in tqdm(list(zip(rows, answers, strict=True)), desc=progress, disable=progress is None, leave=False):
-        speech = speech_of(answer.completion)
-        said, transcript, seconds = (speech.said, transcript_of(speech.said), speech.seconds) if speech else ("", "", 0.0)
+        asked = with_audio(prompt(None if hears else row["question"]), row["question_audio"] if hears else None)
+        speech = voice([answer.completion], "whole", prompts=[asked])[0]
+        said, transcript, seconds = (speech.said, speech.heard, speech.seconds) if speech else ("", "", 0.0)
         correct = heard_verdict(transcript) == VERDICTS[row["label"]]
         wer = word_error_rate(said, transcript) if said else 1.0
         heard.append(SpokenAnswer(answer.id, answer.completion, transcript, correct, answer.correct, wer, seconds))
@@ -45,7 +50,7 @@ def mean_interval(values: list[float], resamples: int = 2000, seed: int = 0) -> 
     return tuple(np.quantile(values[draws].mean(axis=1), (0.025, 0.975)).tolist())
 
 
-def summary(spoken: list[SpokenAnswer]) -> dict:
+def summary(spoken: list[SpokenAnswer], voice: Voice = CASCADE) -> dict:
     """Accuracy as heard with its Wilson interval, accuracy of the text behind it, mean word error rate with its bootstrap interval, seconds of speech."""
     n = len(spoken)
     low, high = wilson_interval(sum(s.correct for s in spoken), n)
@@ -54,5 +59,5 @@ def summary(spoken: list[SpokenAnswer]) -> dict:
     return dict(
         accuracy=sum(s.correct for s in spoken) / n, ci_low=low, ci_high=high, accuracy_text=sum(s.correct_text for s in spoken) / n,
         wer=sum(wer) / n, wer_low=wer_low, wer_high=wer_high, seconds_of_speech=sum(s.seconds for s in spoken) / n,
-        unspoken=sum(not s.transcript for s in spoken), n=n, voice=VOICE,
+        unspoken=sum(not s.transcript for s in spoken), n=n, voice=voice.name,
     )

@@ -62,6 +62,58 @@ def test_the_talker_speaks(full_checkpoint, test_rows):
         talker.answer_in_speech(model, processor, conversation, 20, speaker="Nobody")
 
 
+@pytest.fixture(scope="module")
+def short_talker():
+    """A talker whose random codes end soon: most of its 64 codes count as the last one."""
+    from functools import partial
+
+    from soundmind_lite import talker
+
+    class ShortTalker(talker.Talker):
+        def __init__(self, model, processor):
+            super().__init__(model, processor, max_codes=200)
+            model.generate = partial(model.generate, talker_eos_token_id=list(range(20, 60)))
+
+    return ShortTalker
+
+
+def test_the_talker_is_a_voice(full_checkpoint, short_talker, test_rows):
+    """It speaks what was written before; what it can't speak, or not to the end, is None."""
+    from soundmind_lite import prompts, spoken_evaluation, talker
+    from soundmind_lite.evaluation import Answer
+
+    thinker, processor, voice = talker.load_with_voice(replace(profiles.get("tiny"), model=str(full_checkpoint)))
+    asked = prompts.with_audio(prompts.prompt(), test_rows[2]["question_audio"])
+    conversation = prompts.with_audio(prompts.prompt(), np.zeros(16_000, np.float32))
+    for written in ("<think>So it is.</think>\nAnswer: entailed", "Answer: not-entailed", "<|audio_bos|> a"):
+        assert talker.answer_in_speech(voice.model, processor, conversation, 0, 30, written=written)[0] == written
+    texts, state = ["Answer: entailed", "", "</think>"], torch.get_rng_state()
+    endless = talker.Talker(voice.model, processor, max_codes=30)
+    assert endless(texts[:1], prompts=[asked]) == [None]
+    thinker.train()
+    voice = short_talker(voice.model, processor)
+    speech, *nothing = voice(texts, "whole", prompts=[asked] * 3)
+    assert nothing == [None, None]
+    assert (speech.said, speech.seconds) == ("Answer: entailed", 0.0)  # noise of random weights
+    assert isinstance(speech.heard, str)
+    assert thinker.training
+    assert torch.equal(state, torch.get_rng_state())
+    heard = spoken_evaluation.listen(test_rows[:1], [Answer("a", "Answer: entailed", True, True, True)], voice)
+    assert spoken_evaluation.summary(heard, voice)["voice"] == "Qwen2.5-Omni's talker, voice Chelsie"
+
+
+def test_training_with_the_talker(full_checkpoint, short_talker, eight_rows, tmp_path, monkeypatch):
+    """A full checkpoint speaks for itself in training and evaluation, and the run says so."""
+    from soundmind_lite import runs, talker
+
+    monkeypatch.setattr(talker, "Talker", short_talker)
+    small = dict(data=str(eight_rows), group_size=2, prompts_per_step=1, micro_batch=2, steps=1, max_completion_tokens=20, gradient_checkpointing=True)
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), model=str(full_checkpoint), **small))
+    result = runs.train("small", tmp_path / "run", setting="audio-audio")
+    assert "talker" in json.loads((tmp_path / "run" / "run.json").read_text())["voice"]
+    assert "talker" in result["after"]["spoken"]["voice"]
+
+
 def test_a_thinker_alone_cannot_speak():
     from soundmind_lite import talker
 
@@ -105,6 +157,17 @@ def test_four_bit_is_for_the_language_model_alone(name, full_checkpoint):
     assert len(quantised) == 7 * model.config.text_config.num_hidden_layers
     assert all("language_model" in n for n in quantised)
     assert type(model.lm_head) is torch.nn.Linear
+
+
+def test_what_speaks_is_not_quantised(full_checkpoint):
+    import bitsandbytes
+
+    from soundmind_lite import talker
+
+    model, _ = talker.load_full(of_profile("l4", full_checkpoint))
+    quantised = [n for n, m in model.named_modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]
+    assert len(quantised) == 7 * model.config.thinker_config.text_config.num_hidden_layers
+    assert all(n.startswith("thinker.model.language_model") for n in quantised)
 
 
 @pytest.mark.parametrize("name", ["l4", "80gb"])

