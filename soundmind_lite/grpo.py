@@ -1,168 +1,21 @@
-"""TRL's GRPOTrainer with sound.
-
-Plain GRPOTrainer samples with the sound and scores without it: the processor's features reach `generate` and are dropped before every
-log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides eight methods and copies none of TRL's code; the test
-`test_trl_seam` names the signatures that it relies on.
-"""
-import json
+"""A GRPO trainer at the sizes of a profile: TRL's configuration, LoRA, and the audio seam, plain or hearing each question once."""
 import os
-from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate.utils import gather_object
 from peft import LoraConfig
 from transformers import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
-from trl.trainer.utils import RepeatSampler
+from trl import GRPOConfig
 
-from .audio import AudioError, load_audio
-from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, used_frames
+from .hear_once import HearOnceTrainer
 from .profiles import Profile
-from .prompts import audio_parts, with_audio
-from .rewards import TEXT_REWARDS, completion_text
+from .rewards import TEXT_REWARDS
+from .seam import ALGORITHMS, AudioGRPOTrainer, batch_advantages
 
+__all__ = ["ALGORITHMS", "LORA_TARGETS", "ROLLOUTS", "AudioGRPOTrainer", "batch_advantages", "config", "lora", "trainer_for"]
 # The language model's projections only: plain names, or "all-linear", would also hit the audio and vision towers.
 LORA_TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
-ALGORITHMS = ("grpo", "reinforce++")
 ROLLOUTS = "completions.jsonl"
-
-
-def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
-    """REINFORCE++ advantages: rewards (N,) against the mean and standard deviation of the whole batch, without a group baseline."""
-    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
-
-
-class EpochSampler(RepeatSampler):
-    """TRL's sampler with an order of rows that depends on seed and epoch alone. TRL's own draws one order after the other from one generator, so a run
-    that goes on in a later epoch would begin again with the order of the first."""
-
-    def set_epoch(self, epoch: int) -> None:
-        if self.shuffle:
-            self.generator.manual_seed(self.seed + epoch)
-
-
-class AudioGRPOTrainer(GRPOTrainer):
-    """A GRPOTrainer whose rows may carry `audio`, the path of a clip, beside a conversational `prompt` with plain string content.
-
-    `algorithm` "reinforce++" replaces the group-relative advantages by `batch_advantages`; all else is the same.
-    `rollout_file` gets one JSON line a completion: step, id, completion, each reward, advantage.
-    A slow reward function may carry `begin(completions)`: it is called as soon as the texts are sampled, to start work elsewhere while they are scored.
-    Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that can't be used whole.
-    """
-
-    def __init__(self, model, reward_funcs, args=None, train_dataset=None, *, algorithm: str = "grpo", rollout_file: Path | None = None, **kwargs):
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
-        if args is not None and args.use_vllm and "audio" in (getattr(train_dataset, "column_names", None) or ()):
-            raise NotImplementedError("TRL hands only images to vLLM, so its samples would never hear the sound; set use_vllm=False")
-        super().__init__(model=model, reward_funcs=reward_funcs, args=args, train_dataset=train_dataset, **kwargs)
-        self.algorithm, self.rollout_file = algorithm, rollout_file
-        self._sound, self._scored, self._row_ids = None, None, {}
-        config = self.accelerator.unwrap_model(self.model).config
-        self._audio_token, self._audio_start = config.audio_token_id, config.audio_start_token_id
-        # TRL suppresses the image placeholder alone. Both places matter: generate reads the one, evaluation steps the other.
-        suppressed = sorted({*(self.generation_config.suppress_tokens or []), *placeholder_ids(config)})
-        self.generation_config.suppress_tokens = self.generation_kwargs["suppress_tokens"] = suppressed
-
-    def _set_signature_columns_if_needed(self):
-        super()._set_signature_columns_if_needed()
-        if "audio" not in self._signature_columns:
-            self._signature_columns = [*self._signature_columns, "audio"]
-
-    def _get_train_sampler(self, dataset=None):
-        theirs = super()._get_train_sampler(dataset)
-        return EpochSampler(theirs.data_source, theirs.mini_repeat_count, theirs.batch_size, theirs.repeat_count, theirs.shuffle, theirs.seed)
-
-    def _generate_and_score_completions(self, inputs):
-        self._sound = None
-        if any(row.get("audio") is not None for row in inputs):
-            self._row_ids = {row["audio"]: row.get("id", "without id") for row in inputs}
-            inputs = [{**row, "prompt": with_audio(row["prompt"], row["audio"])} for row in inputs]
-        output = super()._generate_and_score_completions(inputs)
-        if self.algorithm == "reinforce++":
-            start = self.accelerator.process_index * len(inputs)
-            output["advantages"] = batch_advantages(self._scored[1])[start : start + len(inputs)]
-        self._write_rollouts(inputs, output["advantages"])
-        if self._sound is not None:  # a list per row, which TRL shuffles and splits with everything else
-            output.update(self._sound)
-        return output
-
-    def _generate(self, prompts):
-        sampled = super()._generate(prompts)
-        for begin in {function.begin for function in self.reward_funcs if hasattr(function, "begin")}:
-            begin([completion_text(completion) for completion in sampled[3]])
-        return sampled
-
-    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        weights = self.reward_weights.to(rewards.device)
-        self._scored = completions, (rewards * weights).nansum(dim=1), rewards
-        return rewards
-
-    def _write_rollouts(self, inputs, advantages):
-        if self.rollout_file is None or not self.model.training:
-            return
-        completions, _, rewards = self._scored  # completions of this process, rewards of all
-        start, records = self.accelerator.process_index * len(inputs), []
-        for i, (row, completion) in enumerate(zip(inputs, completions)):
-            values = dict(zip(self.reward_func_names, rewards[start + i].tolist()))
-            text = completion[0]["content"] if isinstance(completion, list) else completion
-            records.append({"step": self.state.global_step + 1, "id": row.get("id"), "completion": text, **values, "advantage": advantages[i].item()})
-        records = gather_object(records)
-        if self.accelerator.is_main_process:
-            with self.rollout_file.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(record) + "\n" for record in records)
-
-    def _tokenize_prompts(self, prompts):
-        limit, clips = max_audio_seconds(self.processing_class), {}
-        for part in audio_parts(prompts):
-            path = part["audio"]
-            if path not in clips:  # a group repeats its clip
-                try:
-                    clips[path] = load_audio(path, limit)
-                except AudioError as error:
-                    raise AudioError(f"row {self._row_ids.get(path)}: {error}") from error
-        if not clips:
-            return super()._tokenize_prompts(prompts)
-        heard = [[{**m, "content": [_with_clip(part, clips) for part in m["content"]]} for m in prompt] for prompt in prompts]
-        prompt_ids, images, fields = super()._tokenize_prompts(heard)
-        features, mask = (t.to(self.accelerator.device) for t in used_frames(*(fields[name] for name in AUDIO_FIELDS)))
-        counts = [list(ids).count(self._audio_start) for ids in prompt_ids]
-        self._sound = {"input_features": list(features.split(counts)), "feature_attention_mask": list(mask.split(counts))}
-        return prompt_ids, images, {**fields, "input_features": features, "feature_attention_mask": mask}
-
-    def _compute_loss(self, model, inputs):
-        self._sound = {name: inputs[name] for name in AUDIO_FIELDS} if AUDIO_FIELDS[0] in inputs else None
-        return super()._compute_loss(model, inputs)
-
-    def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, **kwargs):
-        parent = super()._get_per_token_logps_and_entropies
-        if self._sound is None:
-            return parent(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **kwargs)
-        if kwargs.get("pixel_values") is not None:
-            raise NotImplementedError("sound and images in one batch")
-        size, results = batch_size or len(input_ids), []
-        for start in range(0, len(input_ids), size):  # the chunks that the parent would make, each with its own sound
-            rows = slice(start, start + size)
-            sound = {name: torch.cat(self._sound[name][rows]) for name in AUDIO_FIELDS}
-            self._check_alignment(input_ids[rows], sound["feature_attention_mask"])
-            # the parent uses `model` as a callable only, so the sound can be bound to it
-            heard = partial(model, **sound) if len(sound["input_features"]) else model
-            results.append(parent(heard, input_ids[rows], attention_mask[rows], logits_to_keep, batch_size=size, **kwargs))
-        log_probs, entropies, auxiliary = zip(*results)
-        joined = [torch.cat(parts) if parts[0] is not None else None for parts in (log_probs, entropies)]
-        return *joined, torch.stack(auxiliary).mean() if auxiliary[0] is not None else None
-
-    def _check_alignment(self, input_ids, mask):
-        """Transformers ignores a surplus of features without a word, so every later clip would be heard in the wrong place."""
-        expected, found = int(audio_token_count(mask.sum(-1)).sum()), int((input_ids == self._audio_token).sum())
-        if expected != found:
-            raise ValueError(f"the prompts hold {found} audio placeholders and the features make {expected}; was a prompt cut?")
-
-
-def _with_clip(part: dict, clips: dict) -> dict:
-    return {**part, "audio": clips[part["audio"]]} if part["type"] == "audio" else part
 
 
 def lora(profile: Profile) -> LoraConfig:
@@ -201,9 +54,9 @@ def trainer_for(
 ) -> AudioGRPOTrainer:
     """An AudioGRPOTrainer with LoRA at the sizes of the profile. It writes every rollout to `out`/completions.jsonl and prints nothing.
 
-    `rows` come from `data.training_rows`; `overrides` are GRPOConfig fields.
+    `rows` come from `data.training_rows`; `overrides` are GRPOConfig fields. With `profile.hear_once` each question is heard once a step.
     """
-    trainer = AudioGRPOTrainer(
+    trainer = (HearOnceTrainer if profile.hear_once else AudioGRPOTrainer)(
         model=model, reward_funcs=list(rewards), args=config(profile, out, seed, steps, **overrides), peft_config=lora(profile), train_dataset=rows,
         processing_class=processor, algorithm=algorithm, rollout_file=Path(out) / ROLLOUTS, callbacks=list(callbacks),
     )

@@ -10,7 +10,8 @@ class Profile:
     """All sizes of a run.
 
     `model` is a folder or a hub id, `data` a source of `data.load_alr`. A step samples `prompts_per_step × group_size` completions;
-    `micro_batch` of them go through a forward and backward pass at a time. `threads` is for the CPU, `None` leaves torch's choice.
+    `micro_batch` of them go through a forward and backward pass at a time. `hear_once`: a question is heard once a step and not by each completion
+    (see `hear_once`), which changes time and nothing else. `threads` is for the CPU, `None` leaves torch's choice.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Profile:
     evaluation_batch: int = 40
     save_every: int = 20
     gradient_checkpointing: bool = False
+    hear_once: bool = True
     threads: int | None = None
 
 

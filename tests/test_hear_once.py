@@ -1,0 +1,159 @@
+"""Hearing each question once gives what the plain seam gives: the same log-probs, the same samples, the same weights, with fewer runs of the ear."""
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from peft import LoraConfig
+
+from soundmind_lite import data, grpo, hear_once, models, profiles
+from soundmind_lite.hear_once import HearOnceTrainer
+from soundmind_lite.rewards import TEXT_REWARDS
+
+TRAINED_EAR = LoraConfig(r=4, target_modules=r".*(language_model|audio_tower).*\.(q_proj|v_proj)", task_type="CAUSAL_LM")
+SMALL = replace(profiles.get("tiny"), group_size=3, prompts_per_step=2, micro_batch=6, max_completion_tokens=40)
+
+
+def variety(completions, **_):
+    """A reward that differs within every group, so that the weights move."""
+    return [float(len(set(c[0]["content"]))) for c in completions]
+
+
+def trainer_of(cls, rows, out, profile=SMALL, lora=None, **overrides):
+    model, processor = models.load(profile)
+    out.mkdir(exist_ok=True)
+    return cls(
+        model=model, processing_class=processor, reward_funcs=[variety], train_dataset=rows, peft_config=lora or grpo.lora(profile),
+        args=grpo.config(profile, out, save_strategy="no", **overrides), rollout_file=out / "completions.jsonl",
+    )
+
+
+def given(cls):
+    """A trainer that samples nothing: its completions are words of the prompt, of different lengths."""
+
+    class Given(cls):
+        def _generate_single_turn(self, prompt_ids, *args, **kwargs):
+            words = [i for i in prompt_ids[0] if i != self._audio_token][:30]
+            end = self.processing_class.tokenizer.eos_token_id
+            return [[*words[n % 5 : 8 + 3 * (n % 7)], end] for n, _ in enumerate(prompt_ids)], None
+
+    return Given
+
+
+def lora_weights(trainer):
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters() if "lora" in name}
+
+
+def furthest(a, b):
+    return max((a[name] - b[name]).abs().max().item() for name in a)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return data.training_rows(data.load_alr("mini", "train").select(range(12)))
+
+
+@pytest.fixture(scope="module")
+def text_rows():
+    return data.training_rows(data.load_alr("mini", "train").select(range(12)), "text-text")
+
+
+def test_twenty_steps_give_the_same_weights(rows, tmp_path):
+    found = {}
+    for cls in (grpo.AudioGRPOTrainer, HearOnceTrainer):
+        trainer = trainer_of(given(cls), rows, tmp_path / cls.__name__, max_steps=20)
+        before = lora_weights(trainer)
+        trainer.train()
+        found[cls] = lora_weights(trainer)
+        assert furthest(before, found[cls]) > 0.01
+    assert furthest(*found.values()) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "changed", [dict(micro_batch=2), dict(micro_batch=3), dict(gradient_checkpointing=True, micro_batch=1), dict(prompts_per_step=1, micro_batch=3)],
+    ids=["part of a group", "a group", "checkpointing", "one prompt"],
+)
+@pytest.mark.parametrize("kind", ["rows", "text_rows"])
+def test_any_batching_gives_the_same_weights(kind, changed, request, tmp_path):
+    """Micro-batches of parts of groups, of several groups, and recomputed ones, from sound and from text."""
+    weights = []
+    for cls in (grpo.AudioGRPOTrainer, HearOnceTrainer):
+        trainer = trainer_of(given(cls), request.getfixturevalue(kind), tmp_path / cls.__name__, replace(SMALL, **changed), max_steps=3)
+        trainer.train()
+        weights.append(lora_weights(trainer))
+    assert furthest(*weights) < 1e-4
+
+
+@pytest.mark.parametrize("lora", [None, TRAINED_EAR], ids=["frozen ear", "trained ear"])
+def test_the_same_seed_gives_the_same_samples(lora, rows, tmp_path):
+    texts = []
+    for cls in (grpo.AudioGRPOTrainer, HearOnceTrainer):
+        torch.manual_seed(0)
+        trainer_of(cls, rows, tmp_path / cls.__name__, lora=lora, max_steps=3).train()
+        texts.append([json.loads(line)["completion"] for line in (tmp_path / cls.__name__ / "completions.jsonl").open()])
+    assert texts[0] == texts[1]
+    assert len(set(texts[0])) > 6
+
+
+def test_logits_after_shared_prompts_are_those_of_whole_rows(tiny, rows):
+    """Two prompts of different lengths, the second for two rows; fp32, within 1e-5."""
+    from soundmind_lite.audio import load_audio
+    from soundmind_lite.models import AUDIO_FIELDS, encoded
+    from soundmind_lite.prompts import prompt, with_audio
+
+    model, processor = tiny
+    clips = [load_audio(rows[i]["audio"]) for i in (0, 1)]
+    batch = encoded(processor, [with_audio(prompt(), clip) for clip in (clips[0], clips[1], clips[1])], "cpu")
+    tail = torch.arange(200, 215).view(3, 5)
+    ids, mask = torch.cat([batch["input_ids"], tail], 1), torch.cat([batch["attention_mask"], torch.ones_like(tail)], 1)
+    sound = {name: batch[name] for name in AUDIO_FIELDS}
+    with torch.no_grad():
+        whole = model(input_ids=ids, attention_mask=mask, **sound).logits[:, -6:]
+        heard = model.get_audio_features(*sound.values(), return_dict=True).last_hidden_state
+        embeds = list(heard.split((batch["input_ids"] == model.config.audio_token_id).sum(-1).tolist()))
+        cache = hear_once.run_prompts(model, batch["input_ids"][:2, :-1], batch["attention_mask"][:2, :-1], embeds[:2])
+        positions = hear_once.positions_of(mask)[..., -6:]
+        after = model(input_ids=ids[:, -6:], attention_mask=mask, past_key_values=hear_once.for_rows(cache, [0, 1, 1]), position_ids=positions).logits
+    assert (whole - after).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(("cls", "per_step"), [(grpo.AudioGRPOTrainer, 18), (HearOnceTrainer, 2)])
+def test_each_clip_is_heard_once_a_step(cls, per_step, rows, tmp_path):
+    """The plain seam hears six clips in sampling, in the reference pass and in the policy pass."""
+    trainer, heard = trainer_of(cls, rows, tmp_path / "run", max_steps=2), []
+    tower = trainer.model.get_base_model().model.audio_tower
+    tower.register_forward_pre_hook(lambda module, args, options: heard.append(len(options["feature_lens"])), with_kwargs=True)
+    trainer.train()
+    assert sum(heard) == 2 * per_step
+
+
+def test_a_trained_ear_is_shared_in_sampling_alone(rows, tmp_path):
+    """Its gradients need runs of their own; the weights come out as in the plain seam."""
+    weights = []
+    for cls in (grpo.AudioGRPOTrainer, HearOnceTrainer):
+        torch.manual_seed(0)
+        trainer = trainer_of(given(cls), rows, tmp_path / cls.__name__, lora=TRAINED_EAR, max_steps=3)
+        before = lora_weights(trainer)
+        trainer.train()
+        weights.append(lora_weights(trainer))
+    assert any("audio_tower" in name and not torch.equal(before[name], p) for name, p in weights[1].items())
+    assert furthest(*weights) < 1e-4
+
+
+def test_a_cut_prompt_is_an_error(tiny):
+    embeds = [torch.zeros(3, tiny[0].config.text_config.hidden_size)]
+    ids = torch.tensor([[1, tiny[0].config.audio_token_id, 2]])
+    with pytest.raises(ValueError, match=r"hold \[1\] audio placeholders and the sound makes \[3\]"):
+        hear_once.with_sound(tiny[0], ids, embeds)
+
+
+def test_generate_is_put_back_after_an_error(tiny):
+    with pytest.raises(RuntimeError, match="stop"), hear_once.prompts_run_once(tiny[0], None):
+        raise RuntimeError("stop")
+    assert "generate" not in vars(tiny[0])
+
+
+def test_a_profile_can_turn_it_off(fresh_tiny, rows, tmp_path):
+    for once, cls in ((True, HearOnceTrainer), (False, grpo.AudioGRPOTrainer)):
+        profile = replace(profiles.get("tiny"), hear_once=once)
+        assert type(grpo.trainer_for(profile, *models.load(profile), rows, tmp_path, TEXT_REWARDS)) is cls
