@@ -53,7 +53,6 @@ def evaluate(args) -> None:
 
 def bench(args) -> None:
     import json
-    from dataclasses import replace
 
     from . import bench, doctor, profiles, runs
 
@@ -62,8 +61,10 @@ def bench(args) -> None:
         doctor.require(profile)
     if args.json and not args.json.parent.is_dir():
         raise FileNotFoundError(f"{args.json.parent}: no such folder for --json")
-    profile = replace(profile, micro_batch=min(profile.micro_batch, args.group))
-    result = {"step": bench.measure(profile, args.seconds_of_audio, args.group, args.new_tokens, args.random_weights)}
+    sizes = dict(audio_seconds=args.seconds_of_audio, group=args.group, new_tokens=args.new_tokens, random_weights=args.random_weights)
+    result = bench.measure(profile, "rollout" if args.what == "rollout" else "step", **sizes)
+    if args.what == "all":
+        result["growth"] = bench.growth(profile, **sizes)
     print(json.dumps(result, indent=2))
     if args.json:
         runs.write_json(args.json, result)
@@ -140,13 +141,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, help="a JSON file for the figures and every answer")
     p.set_defaults(call=evaluate)
 
-    p = commands.add_parser("bench", help="time a GRPO step on speech by phase, on this machine")
-    p.add_argument("what", choices=("step",))
+    p = commands.add_parser("bench", help="time sampling and steps on speech, plain and hearing each question once")
+    p.add_argument("what", choices=("rollout", "step", "all"), help="sampling alone, a whole step, or a step and how it grows with sound, group and length")
     p.add_argument("--profile", **profile)
     p.add_argument("--random-weights", action="store_true", help="the profile's shape without its checkpoint")
     p.add_argument("--seconds-of-audio", type=float, default=60.0)
     p.add_argument("--group", type=positive, default=8)
-    p.add_argument("--new-tokens", type=positive, default=1024)
+    p.add_argument("--new-tokens", type=positive, help="of a completion (default: the profile's)")
     p.add_argument("--json", type=Path, help="a file for the figures")
     p.set_defaults(call=bench)
 

@@ -1,126 +1,233 @@
-"""Times a GRPO step on speech by phase: sampling, scoring, updating. With random weights it needs no download: the time of a step depends on the
-shape of a model and not on what it has learned.
+"""Times sampling and whole GRPO steps on speech, the plain seam and `hear_once` side by side in one process, on the same weights.
+
+With random weights it needs no download: the time of a step depends on the shape of a model and not on what it has learned. All completions are
+sampled to the same length; then they are cut to different ones, as real completions have, so that padding shows.
 """
+import contextlib
 import platform
+import statistics
 import tempfile
+import threading
 import time
+from copy import deepcopy
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
+import numpy as np
 import torch
-from peft import get_peft_model
-from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+from transformers import Qwen2_5OmniThinkerForConditionalGeneration, TrainerCallback
 
-from . import grpo, models, planner
+from . import data, grpo, models, planner
+from .audio import SAMPLE_RATE, load_audio
 from .doctor import gpus, installed
-from .models import AUDIO_FIELDS, audio_token_count, placeholder_ids
-from .profiles import Profile
-from .runs import peak_memory_mb
+from .profiles import PROFILES, Profile
+from .prompts import with_audio
+from .runs import return_freed_memory
+
+KINDS = ("plain", "shared")
+GROWTH = {"seconds_of_audio": (5, 15, 60, 120), "group": (2, 4, 8, 16), "new_tokens": (25, 50, 100, 200)}
 
 
-def random_thinker(profile: Profile):
-    """A thinker of the profile's shape with random weights, on the GPU if there is one.
+def random_thinker(profile: Profile, processor):
+    """A thinker of the profile's shape with random weights and the processor's special tokens, on the GPU if there is one.
 
     4-bit weights are quantised while they are loaded, so for them a random checkpoint is written to a temporary folder first (18 GB for the 7B).
     """
     if profile.four_bit:
         with tempfile.TemporaryDirectory() as folder:
-            random_thinker(replace(profile, four_bit=False)).cpu().save_pretrained(folder)
+            random_thinker(replace(profile, four_bit=False), processor).cpu().save_pretrained(folder)
             return Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
                 folder, dtype=getattr(torch, profile.dtype), quantization_config=models.quantisation(profile),
             ).eval()
     torch.manual_seed(0)
+    config = deepcopy(planner.config_of(profile.model))  # the trainer writes into it
+    tokens = dict(audio="audio_token", audio_start="audio_bos_token", audio_end="audio_eos_token", image="image_token", video="video_token", vision_start="vision_bos_token")
+    for name, token in tokens.items():
+        setattr(config, f"{name}_token_id", processor.tokenizer.convert_tokens_to_ids(getattr(processor, token)))
     before = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, profile.dtype))
     try:
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-            return Qwen2_5OmniThinkerForConditionalGeneration(planner.config_of(profile.model)).eval()
+            return Qwen2_5OmniThinkerForConditionalGeneration(config).eval()
     finally:
         torch.set_default_dtype(before)
 
 
-def question(model, audio_seconds: float, copies: int) -> dict[str, torch.Tensor]:
-    """A prompt of noise (`audio_seconds`, as mel frames) and 60 tokens of text, in `copies` rows; no tokenizer is needed."""
-    frames, config, device = int(100 * audio_seconds), model.config, model.device
-    sound = torch.full((int(audio_token_count(frames)),), config.audio_token_id)
-    ends = torch.tensor([config.audio_start_token_id]), torch.tensor([config.audio_end_token_id])
-    words = torch.arange(100, 100 + planner.INSTRUCTION_TOKENS)  # ordinary tokens in every vocabulary
-    ids = torch.cat([ends[0], sound, ends[1], words]).repeat(copies, 1).to(device)
-    features = torch.randn(copies, 128, frames, device=device, dtype=model.dtype)
-    mask = torch.ones(copies, frames, dtype=torch.long, device=device)
-    return dict(zip(("input_ids", "attention_mask", *AUDIO_FIELDS), (ids, torch.ones_like(ids), features, mask)))
+def spoken_question(seconds: float, folder: Path):
+    """Training rows whose sound is real speech of exactly `seconds`: questions of mini_alr, one after another."""
+    import soundfile
+
+    rows = data.training_rows(data.load_alr("mini", "train"))
+    speech, needed = [], int(seconds * SAMPLE_RATE)
+    while sum(map(len, speech)) < needed:
+        speech.append(load_audio(rows[len(speech) % len(rows)]["audio"]))
+    soundfile.write(clip := folder / "question.wav", np.concatenate(speech)[:needed], SAMPLE_RATE)
+    return rows.select(range(1)).map(lambda row: {"audio": str(clip)})
 
 
-def timed(function):
-    """What the function returns, and its seconds, with the GPU's work done."""
+class Meter:
+    """Counts what the thinker runs over, and the largest memory, between `start` and `stop`."""
+
+    def __init__(self, trainer):
+        self.sampling, self.counts, self.peak_mb, self._running = False, {}, 0.0, False
+        thinker = trainer.model.get_base_model()
+        thinker.model.audio_tower.register_forward_pre_hook(self._heard, with_kwargs=True)
+        thinker.model.language_model.register_forward_pre_hook(self._read, with_kwargs=True)
+
+    def _heard(self, module, args, options):
+        self.counts["encoder_calls"] += len(options["feature_lens"])
+
+    def _read(self, module, args, options):
+        rows, tokens = options["inputs_embeds"].shape[:2]
+        if self.sampling and tokens > 1:
+            self.counts["prefilled_tokens"] += rows * tokens
+        mask = options.get("attention_mask")
+        if not self.sampling and isinstance(mask, torch.Tensor) and mask.ndim == 2:
+            self.counts["padded_tokens"] += int((mask[:, -tokens:] == 0).sum())
+
+    def start(self) -> None:
+        return_freed_memory()
+        self.counts, self.peak_mb, self._running = dict(encoder_calls=0, prefilled_tokens=0, padded_tokens=0), 0.0, True
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        self._began = now()
+
+    def stop(self) -> dict:
+        seconds, self._running = now() - self._began, False
+        self._thread.join()
+        if torch.cuda.is_available():
+            self.peak_mb = torch.cuda.max_memory_allocated() / 2**20
+        return dict(seconds=seconds, peak_memory_mb=self.peak_mb, **self.counts)
+
+    def _watch(self) -> None:
+        import psutil
+
+        process = psutil.Process()
+        while self._running:
+            self.peak_mb = max(self.peak_mb, process.memory_info().rss / 2**20)
+            time.sleep(0.01)
+
+
+def now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-    start = time.perf_counter()
-    result = function()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return result, time.perf_counter() - start
+    return time.perf_counter()
 
 
-def log_probs(model, batch: dict, completion_length: int) -> torch.Tensor:
-    """Log-probs (rows, completion_length) of the last tokens."""
-    logits = model(**batch, logits_to_keep=completion_length + 1, use_cache=False).logits[:, :-1].float()
-    return torch.log_softmax(logits, -1).gather(-1, batch["input_ids"][:, -completion_length:, None])[..., 0]
+class Steps(TrainerCallback):
+    """Even steps plain, odd steps shared; keeps what the meter counts and where the trainer's time goes."""
+
+    def __init__(self):
+        self.found = {kind: [] for kind in KINDS}
+
+    def on_step_begin(self, args, state, control, **_):
+        self.trainer.share(state.global_step % 2 == 1)
+        self.trainer.seconds = dict.fromkeys(self.trainer.seconds, 0.0)
+        self.meter.start()
+
+    def on_step_end(self, args, state, control, **_):
+        self.found[KINDS[(state.global_step - 1) % 2]].append(self.meter.stop() | {"phases": dict(self.trainer.seconds)})
 
 
-def step(profile: Profile, model, audio_seconds: float, group: int, new_tokens: int) -> dict:
-    """One step for one question: G completions of exactly `new_tokens`, the reference pass, and forward, backward and an AdamW step with LoRA.
+def measure(
+    profile: Profile, what: str = "step", audio_seconds: float = 60.0, group: int = 8, new_tokens: int | None = None, random_weights: bool = False,
+    repeats: int = 3, model=None,
+) -> dict:
+    """Medians of `repeats` interleaved measurements of each kind, after a first pair that doesn't count: sampling alone ("rollout"), or whole steps ("step").
 
-    `model` has its LoRA adapter and is in training mode.
+    One question of `audio_seconds`, `group` completions of up to `new_tokens` (default: the profile's). Ratios are plain / shared. `model`: a thinker of
+    the profile that is loaded already; it comes out as it went in.
     """
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    prompt = question(model.get_base_model(), audio_seconds, group)
-    length, suppressed = prompt["input_ids"].shape[1], placeholder_ids(model.config)
-
-    def sample():
-        with torch.no_grad():
-            return model.generate(**prompt, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=True, top_k=0, suppress_tokens=suppressed)
-
-    def rows(start):
-        chosen = slice(start, start + profile.micro_batch)
-        return dict(input_ids=ids[chosen], attention_mask=torch.ones_like(ids[chosen]), **{name: prompt[name][chosen] for name in AUDIO_FIELDS})
-
-    def score():
-        with torch.no_grad(), model.disable_adapter():
-            return torch.cat([log_probs(model, rows(start), new_tokens) for start in range(0, group, profile.micro_batch)])
-
-    def update():
-        if profile.gradient_checkpointing:  # only now: it would switch the cache of keys and values off
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=profile.learning_rate)
-        for start in range(0, group, profile.micro_batch):
-            policy = log_probs(model, rows(start), new_tokens)
-            gap = reference[start : start + profile.micro_batch] - policy
-            (-(policy - policy.detach()).exp() + profile.beta * (gap.exp() - gap - 1)).mean().backward()
-        optimizer.step()
-        model.gradient_checkpointing_disable()
-
-    ids, sampling = timed(sample)
-    reference, scoring = timed(score)
-    _, updating = timed(update)
-    peak = torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else peak_memory_mb() / 1e3
-    return dict(
-        rollout_s=sampling, score_s=scoring, update_s=updating, step_s=sampling + scoring + updating, prompt_tokens=length,
-        tokens_per_second=group * new_tokens / sampling, peak_gb=peak,
+    tokens = new_tokens or profile.max_completion_tokens
+    profile = replace(
+        profile, group_size=group, prompts_per_step=1, micro_batch=min(profile.micro_batch, group), max_completion_tokens=tokens,
+        max_audio_seconds=max(profile.max_audio_seconds, audio_seconds), hear_once=True,
     )
+    processor = models.load_processor(PROFILES["tiny"].model if random_weights else profile.model, profile.max_audio_seconds)
+    if model is None:
+        model = random_thinker(profile, processor) if random_weights else models.load(profile)[0]
+    callback = Steps()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = spoken_question(audio_seconds, Path(folder))
+        trainer = grpo.trainer_for(
+            profile, model, processor, rows, Path(folder), steps=2 * (repeats + 1), callbacks=[callback], save_strategy="no",
+            generation_kwargs={"min_new_tokens": tokens},
+        )
+        meter = callback.meter = Meter(trainer)
+        callback.trainer = trainer
+        cut_unevenly(trainer, meter)
+        found = callback.found
+        if what == "step":
+            with contextlib.redirect_stdout(None):
+                trainer.train()
+        else:
+            sample_alone(trainer, meter, rows[0], group, repeats, found)
+    trainer.model.unload()
+    return facts(profile, model, random_weights, audio_seconds, group, tokens) | side_by_side(what, {kind: runs[1:] for kind, runs in found.items()})
 
 
-def measure(profile: Profile, audio_seconds: float = 60.0, group: int = 8, new_tokens: int = 1024, random_weights: bool = False) -> dict:
-    """The figures of one step, with what they were measured on."""
-    model = random_thinker(profile) if random_weights else models.load(profile)[0]
+def cut_unevenly(trainer, meter: Meter) -> None:
+    """After sampling, completion i of n keeps (i + 1) / n of its tokens; while sampling goes on, the meter counts prefilled tokens."""
+    sample = trainer._generate_single_turn
+
+    def sampled(*args, **kwargs):
+        meter.sampling = True
+        ids, log_probs = sample(*args, **kwargs)
+        meter.sampling = False
+        return [row[: max(1, len(row) * (i + 1) // len(ids))] for i, row in enumerate(ids)], log_probs
+
+    trainer._generate_single_turn = sampled
+
+
+def sample_alone(trainer, meter: Meter, row: dict, group: int, repeats: int, found: dict) -> None:
+    trainer.model.train()
+    for turn in range(2 * (repeats + 1)):
+        trainer.share(turn % 2 == 1)
+        meter.start()
+        trainer._generate([with_audio(row["prompt"], row["audio"])] * group)
+        found[KINDS[turn % 2]].append(meter.stop() | {"phases": {}})
+
+
+def side_by_side(what: str, found: dict[str, list[dict]]) -> dict:
+    """The medians of each kind and their ratios, under the names that `bench --json` promises."""
+    middle = lambda kind, name: statistics.median(run[name] for run in found[kind])
+    times = lambda plain, shared: dict(ratio=plain / shared, plain_s=plain, shared_s=shared)
+    result = {what: times(*(middle(kind, "seconds") for kind in KINDS))}
+    if what == "step":
+        phase = lambda kind, name: statistics.median(run["phases"][name] for run in found[kind])
+        result["rollout"] = times(*(phase(kind, "sample") for kind in KINDS))
+        result["phases_s"] = {kind: {name: phase(kind, name) for name in found[kind][0]["phases"]} for kind in KINDS}
+    counts = {"encoder_calls_per_clip": "encoder_calls", "prefilled_tokens_per_group": "prefilled_tokens", "padded_tokens": "padded_tokens", "peak_memory_mb": "peak_memory_mb"}
+    for name, counted in counts.items():
+        plain, shared = (middle(kind, counted) for kind in KINDS)
+        result |= {name: shared, f"plain_{name}": plain}
+    return result
+
+
+def facts(profile: Profile, model, random_weights: bool, audio_seconds: float, group: int, new_tokens: int) -> dict:
+    """What was measured, and on what."""
     card, memory_gb = gpus()[0] if gpus() else (f"CPU, {platform.machine()}", None)
-    weights = sum(p.numel() for p in model.parameters())
-    model = get_peft_model(model, grpo.lora(profile)).train()  # nothing here drops out; in evaluation mode a CPU repacks 4-bit weights for good
-    step(profile, model, min(audio_seconds, 2.0), group, 4)  # the first pass of a process also builds its kernels
     return dict(
         card=card, memory_gb=memory_gb, date=date.today().isoformat(), versions={name: installed(name) for name in ("torch", "transformers", "peft", "trl")},
-        profile=profile.name, weights=weights, random_weights=random_weights, dtype=profile.dtype, four_bit=profile.four_bit, audio_seconds=audio_seconds,
-        group=group, new_tokens=new_tokens, **(figures := step(profile, model, audio_seconds, group, new_tokens)),
-        share_of_memory=figures["peak_gb"] / memory_gb if memory_gb else None,
+        profile=profile.name, weights=sum(p.numel() for p in model.parameters()), random_weights=random_weights, dtype=profile.dtype,
+        four_bit=profile.four_bit, audio_seconds=audio_seconds, group=group, new_tokens=new_tokens,
     )
+
+
+def growth(profile: Profile, audio_seconds: float = 60.0, group: int = 8, new_tokens: int | None = None, random_weights: bool = False) -> dict[str, list[dict]]:
+    """How the time of a step grows with seconds of sound, with the group and with new tokens; the other two stay as given."""
+    from tqdm.auto import tqdm
+
+    given = dict(audio_seconds=audio_seconds, group=group, new_tokens=new_tokens)
+    longest = replace(profile, max_audio_seconds=max(GROWTH["seconds_of_audio"]))
+    model = random_thinker(longest, models.load_processor(PROFILES["tiny"].model, 1)) if random_weights else models.load(longest)[0]
+    names = {"seconds_of_audio": "audio_seconds", "group": "group", "new_tokens": "new_tokens"}
+    points = [(axis, value) for axis, values in GROWTH.items() for value in values]
+    found = {axis: [] for axis in GROWTH}
+    for axis, value in tqdm(points, desc="growth", unit="point"):
+        one = measure(profile, **given | {names[axis]: value}, random_weights=random_weights, repeats=1, model=model)
+        found[axis].append({axis: value, **one["step"], "plain_rollout_s": one["rollout"]["plain_s"], "shared_rollout_s": one["rollout"]["shared_s"]})
+    return found

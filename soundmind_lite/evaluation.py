@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .audio import AudioError, load_audio
+from .caches import roomy_cache
 from .data import check_setting
 from .models import encoded, max_audio_seconds, placeholder_ids
 from .prompts import VERDICTS, prompt, with_audio
@@ -111,7 +112,7 @@ def complete(model, processor, conversations: list[list[dict]], max_new_tokens: 
     batch = encoded(processor, conversations, model.device)
     greedy = dict(do_sample=False, temperature=None, top_k=None, top_p=None)
     sampling = dict(do_sample=True, temperature=1.0, top_k=0, top_p=1.0) if sample else greedy
-    out = model.generate(**batch, max_new_tokens=max_new_tokens, suppress_tokens=placeholder_ids(model.config), **sampling)
+    out = model.generate(**batch, max_new_tokens=max_new_tokens, suppress_tokens=placeholder_ids(model.config), past_key_values=roomy_cache(), **sampling)
     return processor.tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 

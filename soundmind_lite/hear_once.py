@@ -12,6 +12,7 @@ import torch
 from transformers import DynamicCache
 from trl.trainer.utils import split_tensor_dict
 
+from .caches import AFTER_PROMPT, after_prompts, for_rows
 from .models import AUDIO_FIELDS, audio_token_count
 from .seam import AudioGRPOTrainer, joined
 
@@ -54,31 +55,29 @@ def positions_of(mask: torch.Tensor) -> torch.Tensor:
     return (mask.long().cumsum(-1) - 1).masked_fill(mask == 0, 1).expand(3, -1, -1)
 
 
-def for_rows(cache: DynamicCache, prompts: list[int]) -> DynamicCache:
-    """A new cache whose row i holds the keys and values of prompt `prompts[i]`."""
-    rows = DynamicCache()
-    for number, layer in enumerate(cache.layers):
-        rows.update(layer.keys[prompts], layer.values[prompts], number)
-    return rows
-
-
 @contextmanager
 def prompts_run_once(thinker, embeds: list[torch.Tensor] | None):
-    """Within it, `thinker.generate` runs each distinct prompt once and lets its rows go on from there; `embeds` are those of the rows."""
-    theirs = thinker.generate
+    """Within it, `thinker.generate` runs each distinct prompt once, and all its rows read the same keys and values; `embeds` are those of the rows."""
+    theirs, config = thinker.generate, thinker.model.language_model.config
+    attention = config._attn_implementation
 
     def generate(input_ids, attention_mask, **options):
         sounds = embeds or [None] * len(input_ids)
         firsts, places = distinct([(*row, id(sound)) for row, sound in zip(input_ids.tolist(), sounds, strict=True)])
         prompts = run_prompts(thinker, input_ids[firsts, :-1], attention_mask[firsts, :-1], embeds and [embeds[i] for i in firsts])
         thinker.model.rope_deltas = torch.zeros(len(input_ids), 1, dtype=torch.long, device=input_ids.device)  # no pictures, no jumps
-        return theirs(input_ids=input_ids, attention_mask=attention_mask, past_key_values=for_rows(prompts, places), **options)
+        side_by_side = places == sorted(places) and len(set(map(places.count, places))) == 1
+        if side_by_side:
+            config._attn_implementation = AFTER_PROMPT
+        cache = after_prompts(prompts) if side_by_side else for_rows(prompts, places)
+        return theirs(input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, **options)
 
     thinker.generate = generate
     try:
         yield
     finally:
         del thinker.generate
+        config._attn_implementation = attention
 
 
 class HearOnceTrainer(AudioGRPOTrainer):
@@ -91,12 +90,15 @@ class HearOnceTrainer(AudioGRPOTrainer):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._embeds = None
-        self._whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
-        self._ear_frozen = self._whole and not any(p.requires_grad for p in self._thinker(self.model).model.audio_tower.parameters())
-        if self._ear_frozen:
-            self._sound_fields = (EMBEDS, MASK)
+        self.share(not (self.is_fsdp_enabled or self.is_deepspeed_enabled))
         if self.tools:
             raise NotImplementedError("tools change the prompts between samples; set hear_once=False in the profile")
+
+    def share(self, on: bool) -> None:
+        """Turns the sharing on, or off to do what the parent does; for comparisons, between two steps."""
+        self._sharing = on
+        self._ear_frozen = on and not any(p.requires_grad for p in self._thinker(self.model).model.audio_tower.parameters())
+        self._sound_fields = (EMBEDS, MASK) if self._ear_frozen else AUDIO_FIELDS
 
     def _thinker(self, model):
         model = self.accelerator.unwrap_model(model)
@@ -104,7 +106,7 @@ class HearOnceTrainer(AudioGRPOTrainer):
 
     def _tokenize_prompts(self, prompts):
         self._embeds = None
-        if not self._whole:
+        if not self._sharing:
             return super()._tokenize_prompts(prompts)
         firsts, places = distinct([repr(prompt) for prompt in prompts])
         ids, images, fields = super()._tokenize_prompts([prompts[i] for i in firsts])
@@ -125,7 +127,7 @@ class HearOnceTrainer(AudioGRPOTrainer):
         return list(heard.split([int(audio_token_count(m.sum(-1)).sum()) for m in sound[MASK]]))
 
     def _generate_single_turn(self, *args, **kwargs):
-        with prompts_run_once(self._thinker(self.model), self._embeds) if self._whole else nullcontext():
+        with prompts_run_once(self._thinker(self.model), self._embeds) if self._sharing else nullcontext():
             return super()._generate_single_turn(*args, **kwargs)
 
     def _prepare_inputs(self, generation_batch):
@@ -133,14 +135,14 @@ class HearOnceTrainer(AudioGRPOTrainer):
         inputs = super()._prepare_inputs(generation_batch)
         fresh = self._buffered_inputs
         # where all batches belong to one optimizer step, rows may change places between them: groups come together, short ones with short ones
-        if fresh is not before and self._whole and len(fresh) > 1 and self.args.steps_per_generation == self.args.gradient_accumulation_steps:
+        if fresh is not before and self._sharing and len(fresh) > 1 and self.args.steps_per_generation == self.args.gradient_accumulation_steps:
             self._buffered_inputs = by_group(fresh)
             inputs = self._buffered_inputs[self._step % len(fresh)]
         return inputs
 
     def _log_probs(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, **kwargs):
         alone = torch.is_grad_enabled() and (self.args.gradient_checkpointing or self.accelerator.num_processes > 1)
-        if not self._whole or (self._sound is not None and not self._ear_frozen):
+        if not self._sharing or (self._sound is not None and not self._ear_frozen):
             return super()._log_probs(model, input_ids, attention_mask, logits_to_keep, batch_size, **kwargs)
         embeds = self._sound and self._sound[EMBEDS]
         size, results, prompts = batch_size or len(input_ids), [], None

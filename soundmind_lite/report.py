@@ -127,6 +127,9 @@ def table(result: dict) -> str:
         f"\n{measured[0]['n']} test rows, exact McNemar p = {result['paired_p']:.2g}; {result['steps']} steps of {result['algorithm']}, "
         f"seed {result['seed']}; {result['seconds']:.0f} s, {result['peak_memory_mb']} MB at the peak"
     )
+    if "breakdown" in result:
+        shares = sorted(result["breakdown"].items(), key=lambda part: -part[1])
+        lines.append("time: " + ", ".join(f"{name} {part / result['seconds']:.0%}" for name, part in shares))
     if result["profile"] == "tiny":
         lines.append("A tiny model on a tiny task: these figures say nothing about the paper's.")
     return "\n".join(lines)

@@ -21,6 +21,7 @@ from . import data, doctor, evaluation, grpo, models, profiles, report, spoken_e
 from .evaluation import Answer
 from .grpo import ROLLOUTS
 from .rewards import AUDIO_REWARDS, TEXT_REWARDS, spoken_by
+from .seam import PHASES
 
 RESULT, SETTINGS, METRICS, CLOCK = "result.json", "run.json", "metrics.jsonl", "clock.json"
 
@@ -139,7 +140,7 @@ def measure(model, processor, rows, profile, label: str, control: str = "true", 
 
     With a `voice` the greedy answers are also spoken and heard; the summary then holds `spoken`, that of `spoken_evaluation`.
     """
-    state, found = processes(), {}
+    state, found, started = processes(), {}, time.time()
     mine = list(range(state.process_index, len(rows), state.num_processes))
     shown = label if state.is_main_process else None
 
@@ -157,7 +158,14 @@ def measure(model, processor, rows, profile, label: str, control: str = "true", 
     if voice:
         heard = spoken_evaluation.listen(rows.select(mine), found["greedy"], voice, setting=setting, progress=shown and f"{shown}, spoken and heard")
         result["spoken"] = spoken_evaluation.summary(of_all(heard), voice)
-    return result, greedy
+    return result | {"seconds": round(time.time() - started, 1)}, greedy
+
+
+def breakdown(out: Path, seconds: float, measured: list[dict]) -> dict[str, float]:
+    """Where the seconds of a run went: evaluating, the phases of its steps (of the first process), and what lies between them."""
+    steps = report.read_lines(out / METRICS)
+    parts = {"evaluate": sum(m["seconds"] for m in measured)} | {name: sum(s[f"seconds/{name}"] for s in steps) for name in PHASES if name != "other"}
+    return {name: round(value, 1) for name, value in (parts | {"other": seconds - sum(parts.values())}).items()}
 
 
 def before_training(out: Path, *measured, **how) -> tuple[dict, list[Answer]]:
@@ -248,7 +256,8 @@ def train(
     save_answers(out / "after.json", after, answers_after)
     swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")  # of the audio tower also where questions were read
     result = {k: facts[k] for k in ("profile", "seed", "algorithm", "steps")} | dict(
-        seconds=round(time.time() - started, 1), peak_memory_mb=round(peak_memory_mb()), before=before, after=after,
+        seconds=(seconds := round(time.time() - started, 1)), breakdown=breakdown(out, seconds, [before, after, swapped]),
+        peak_memory_mb=round(peak_memory_mb()), before=before, after=after,
         paired_p=evaluation.paired_p([a.correct for a in answers_before], [a.correct for a in answers_after]), swapped_audio=swapped,
     )
     if state.is_main_process:

@@ -1,4 +1,4 @@
-"""`bench step` on the CPU at a small shape: the code that measures the large shapes on a GPU."""
+"""`bench` on the CPU at small shapes: the code that measures the large shapes on a GPU."""
 import json
 import subprocess
 import sys
@@ -8,42 +8,89 @@ import pytest
 import torch
 from conftest import ROOT
 
-from soundmind_lite import bench, profiles
+from soundmind_lite import bench, models, profiles
 
 SMALL = replace(profiles.get("tiny"), micro_batch=2)
+TINY_SHAPE = dict(model=profiles.get("tiny").model)
 
 
-def test_a_step_is_measured_by_phase():
-    result = bench.measure(SMALL, audio_seconds=4, group=4, new_tokens=8, random_weights=True)
-    assert result["step_s"] == pytest.approx(result["rollout_s"] + result["score_s"] + result["update_s"])
-    assert result["prompt_tokens"] == 100 + 2 + 60  # four seconds, their two ends, the words
-    assert result["tokens_per_second"] == pytest.approx(4 * 8 / result["rollout_s"])
-    assert result["weights"] == 1_496_672
-    assert result["random_weights"] is True
+@pytest.fixture(scope="module")
+def a_step():
+    return bench.measure(SMALL, audio_seconds=4, group=4, new_tokens=8, random_weights=True, repeats=1)
 
 
-def test_bf16_and_checkpointing_run_at_a_large_profile_s_settings():
-    large = replace(profiles.get("80gb"), model=profiles.get("tiny").model)
-    assert bench.random_thinker(large).dtype is torch.bfloat16
-    assert torch.get_default_dtype() is torch.float32
-    assert bench.measure(large, audio_seconds=2, group=2, new_tokens=4, random_weights=True)["dtype"] == "bfloat16"
+def test_a_step_is_measured_plain_and_shared(a_step):
+    for name in ("rollout", "step"):
+        assert a_step[name]["ratio"] == pytest.approx(a_step[name]["plain_s"] / a_step[name]["shared_s"])
+    assert a_step["weights"] == 1_496_672
+    assert a_step["random_weights"] is True
+    for kind in bench.KINDS:
+        assert sum(a_step["phases_s"][kind].values()) <= a_step["step"][f"{kind}_s"]
+        assert a_step["phases_s"][kind]["sample"] == a_step["rollout"][f"{kind}_s"]
+
+
+def test_what_was_run_is_counted(a_step):
+    """Four completions of 2, 4, 6 and 8 tokens in batches of two; three passes that hear."""
+    assert (a_step["encoder_calls_per_clip"], a_step["plain_encoder_calls_per_clip"]) == (1, 4 * 3)
+    prompt = a_step["plain_prefilled_tokens_per_group"] // 4
+    assert prompt > 100  # four seconds of sound, and the words
+    assert a_step["prefilled_tokens_per_group"] == prompt - 1  # its last token goes with the completions
+    assert a_step["plain_padded_tokens"] == 2 * (6 + 4 + 2)  # the reference pass and the policy pass
+    assert 0 < a_step["padded_tokens"] < a_step["plain_padded_tokens"]
+    assert a_step["peak_memory_mb"] > 100
+
+
+def test_sampling_alone():
+    result = bench.measure(SMALL, "rollout", audio_seconds=4, group=4, new_tokens=8, repeats=1)
+    assert result["rollout"]["ratio"] > 0
+    assert "step" not in result
+    assert (result["encoder_calls_per_clip"], result["plain_encoder_calls_per_clip"]) == (1, 4)
+
+
+@pytest.mark.parametrize("name", ["80gb", "l4", "t4"])
+def test_large_profiles_run_with_random_weights(name):
+    """bf16, fp16 and 4-bit weights, checkpointing, one row at a time."""
+    result = bench.measure(replace(profiles.get(name), **TINY_SHAPE), audio_seconds=2, group=2, new_tokens=4, random_weights=True, repeats=1)
+    assert (result["dtype"], result["four_bit"]) == (profiles.get(name).dtype, name != "80gb")
+    assert result["encoder_calls_per_clip"] == 1
 
 
 def test_random_weights_have_the_shape_but_not_the_checkpoint(tiny):
-    thinker = bench.random_thinker(SMALL)
+    thinker = bench.random_thinker(SMALL, tiny[1])
     assert {n: p.shape for n, p in thinker.named_parameters()} == {n: p.shape for n, p in tiny[0].named_parameters()}
     assert not torch.equal(thinker.lm_head.weight, tiny[0].lm_head.weight)
+    assert torch.get_default_dtype() is torch.float32
 
 
-def test_four_bit_runs_with_random_weights_too():
-    small = replace(profiles.get("l4"), model=profiles.get("tiny").model)
-    result = bench.measure(small, audio_seconds=2, group=2, new_tokens=4, random_weights=True)
-    assert result["four_bit"] is True
-    assert result["step_s"] > 0
+def test_a_larger_vocabulary_goes_with_the_tiny_processor(monkeypatch):
+    """As for the 7B, whose tokenizer isn't here: more tokens than the processor has words for."""
+    from soundmind_lite import planner
+
+    small = planner.config_of(profiles.get("tiny").model).to_dict()
+    small["text_config"] |= dict(vocab_size=2000)
+    monkeypatch.setitem(planner.SHAPES, "wide", {name: small[name] for name in ("text_config", "audio_config", "vision_config")})
+    result = bench.measure(replace(SMALL, model="wide"), audio_seconds=2, group=2, new_tokens=4, random_weights=True, repeats=1)
+    assert result["weights"] > 1_496_672
+
+
+def test_the_model_can_be_measured_again(tiny):
+    model, _ = models.load("tiny")
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    for _ in range(2):
+        bench.measure(SMALL, audio_seconds=2, group=2, new_tokens=4, repeats=1, model=model)
+    assert {name for name, _ in model.named_parameters()} == set(before)
+    assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
+
+
+def test_growth_walks_each_axis(monkeypatch):
+    monkeypatch.setattr(bench, "GROWTH", {"seconds_of_audio": (1, 2), "group": (2,), "new_tokens": (4,)})
+    found = bench.growth(SMALL, audio_seconds=2, group=2, new_tokens=4)
+    assert [point["seconds_of_audio"] for point in found["seconds_of_audio"]] == [1, 2]
+    assert found["group"][0]["plain_s"] > 0
 
 
 def test_the_command_writes_its_figures(tmp_path):
-    command = [sys.executable, "-m", "soundmind_lite", "bench", "step", "--random-weights", "--seconds-of-audio", "2", "--group", "2", "--new-tokens", "4"]
+    command = [sys.executable, "-m", "soundmind_lite", "bench", "rollout", "--seconds-of-audio", "2", "--group", "2", "--new-tokens", "4"]
     done = subprocess.run([*command, "--json", str(tmp_path / "b.json")], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "b.json").read_text()) == json.loads(done.stdout)

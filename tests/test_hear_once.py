@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from soundmind_lite import data, grpo, hear_once, models, profiles
+from soundmind_lite import caches, data, grpo, hear_once, models, profiles
 from soundmind_lite.hear_once import HearOnceTrainer
 from soundmind_lite.rewards import TEXT_REWARDS
 
@@ -113,7 +113,7 @@ def test_logits_after_shared_prompts_are_those_of_whole_rows(tiny, rows):
         embeds = list(heard.split((batch["input_ids"] == model.config.audio_token_id).sum(-1).tolist()))
         cache = hear_once.run_prompts(model, batch["input_ids"][:2, :-1], batch["attention_mask"][:2, :-1], embeds[:2])
         positions = hear_once.positions_of(mask)[..., -6:]
-        after = model(input_ids=ids[:, -6:], attention_mask=mask, past_key_values=hear_once.for_rows(cache, [0, 1, 1]), position_ids=positions).logits
+        after = model(input_ids=ids[:, -6:], attention_mask=mask, past_key_values=caches.for_rows(cache, [0, 1, 1]), position_ids=positions).logits
     assert (whole - after).abs().max() < 1e-5
 
 
@@ -138,6 +138,48 @@ def test_a_trained_ear_is_shared_in_sampling_alone(rows, tmp_path):
         weights.append(lora_weights(trainer))
     assert any("audio_tower" in name and not torch.equal(before[name], p) for name, p in weights[1].items())
     assert furthest(*weights) < 1e-4
+
+
+def test_a_roomy_layer_holds_what_a_dynamic_one_holds():
+    from transformers.cache_utils import DynamicLayer
+
+    plain, roomy = DynamicLayer(), caches.RoomyLayer()
+    roomy.ROOM = 5
+    torch.manual_seed(0)
+    for step, tokens in enumerate((7, 1, 1, 1, 1, 1, 1, 9, 1)):
+        new = torch.randn(2, 3, 2, tokens, 4)
+        for expected, found in zip(plain.update(*new), roomy.update(*new)):
+            assert torch.equal(expected, found)
+        if step == 3:
+            for layer in (plain, roomy):
+                layer.crop(-2)
+        if step == 5:
+            for layer in (plain, roomy):
+                layer.batch_select_indices(torch.tensor([2, 2, 0]))
+    assert roomy.get_seq_length() == plain.get_seq_length() == 21
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1, 1], [0, 1, 0, 0]], ids=["side by side", "mixed"])
+def test_sampling_after_shared_prompts_gives_the_same_logits(order, tiny, rows):
+    """Two prompts of different lengths, two rows each or mixed: eight greedy tokens, every logit within 1e-5."""
+    from soundmind_lite.audio import load_audio
+    from soundmind_lite.models import encoded
+    from soundmind_lite.prompts import prompt, with_audio
+
+    model, processor = tiny
+    clips = [load_audio(rows[i]["audio"]) for i in (0, 1)]
+    batch = encoded(processor, [with_audio(prompt(), clips[i]) for i in order], "cpu")
+    options = dict(max_new_tokens=8, min_new_tokens=8, do_sample=False, output_logits=True, return_dict_in_generate=True)
+    plain = model.generate(**batch, **options)
+    with torch.no_grad():
+        heard = model.get_audio_features(batch.pop("input_features"), batch.pop("feature_attention_mask"), return_dict=True).last_hidden_state
+    counts = (batch["input_ids"] == model.config.audio_token_id).sum(-1).tolist()
+    each = dict(zip(order, heard.split(counts)))
+    with hear_once.prompts_run_once(model, [each[i] for i in order]), torch.no_grad():
+        shared = model.generate(**batch, **options)
+    assert torch.equal(plain.sequences, shared.sequences)
+    assert (torch.stack(plain.logits) - torch.stack(shared.logits)).abs().max() < 1e-5
+    assert model.model.language_model.config._attn_implementation == "sdpa"
 
 
 def test_a_cut_prompt_is_an_error(tiny):
