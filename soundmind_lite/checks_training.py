@@ -198,3 +198,13 @@ def check_08_3(choices):
 def check_08_4(run_cost):
     mistakes = {"That is the cost of a step.": 2 * 72 / 3600, "Seconds to hours: divide by 3,600.": 2 * 72 * 500.0, "All the cards are paid for, not one.": 20.0}
     expect(call(run_cost, step_seconds=72, steps=500, price=2.0, cards=8), 160.0, mistakes, "500 steps of 72 s on 8 cards at 2.00 an hour each:", 0.01)
+
+
+def check_08_5(positions):
+    mistakes = {
+        "That is the plain way in both cases: with sharing the prompt counts once a pass.": [3 * 8 * 1600] * 2, "Three passes, not one: sampling, reference, policy.": [8 * 1600, 1500 + 800],
+        "The two cases are the wrong way round.": [3 * (1500 + 800), 3 * 8 * 1600], "Each of the G completions is its own; only the prompt is shared.": [3 * 8 * 1600, 3 * 1600],
+    }
+    found = [number(call(positions, prompt=1500, completion=100, group=8, shared=shared)) for shared in (False, True)]
+    expect(found, [38_400, 6_900], mistakes, "For 1,500 tokens of prompt, 100 of completion and G = 8, plain and shared:")
+    return "5.6 times fewer; and the ear runs once and not 24 times."

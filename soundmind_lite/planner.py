@@ -139,12 +139,13 @@ def memory(profile: Profile, audio_seconds: float) -> dict[str, float]:
     tokens = prompt + profile.max_completion_tokens
     head = text.hidden_size // text.num_attention_heads
     rollouts = profile.prompts_per_step * profile.group_size
+    cached = profile.prompts_per_step * prompt + rollouts * profile.max_completion_tokens if profile.hear_once else rollouts * tokens
     layer = tokens * (14 * text.hidden_size + 3 * text.intermediate_size) * size  # what the backward pass needs of a layer
     kept = tokens * text.hidden_size * size if profile.gradient_checkpointing else layer  # with checkpointing only its input stays, the rest is computed again
     return {name: value / GB for name, value in {
         "weights": counts["linear"] * quantised + (counts["all"] - counts["linear"]) * size,
         "adapter and optimizer": counts["lora per rank"] * profile.lora_rank * 16,  # weight, gradient and two moments in fp32
-        "keys and values": 2 * text.num_hidden_layers * text.num_key_value_heads * head * tokens * rollouts * size,
+        "keys and values": 2 * text.num_hidden_layers * text.num_key_value_heads * head * cached * size,
         "activations": profile.micro_batch * (kept * text.num_hidden_layers + layer),
         "logits": profile.micro_batch * profile.max_completion_tokens * text.vocab_size * 4 * 3,  # logits, log-softmax and gradient in fp32
         "overhead": OVERHEAD_GB * GB if profile.gpu_gb else 0.3 * GB,
@@ -152,14 +153,18 @@ def memory(profile: Profile, audio_seconds: float) -> dict[str, float]:
 
 
 def step_seconds(profile: Profile, card: Card, audio_seconds: float) -> float:
-    """A step from the data sheet: decoding reads all weights once a token, training computes about 5 forward passes of every rollout."""
+    """A step from the data sheet: decoding reads all weights once a token; computing takes prefill, reference pass, and a policy pass whose backward half
+    counts twice, and once more with checkpointing. `hear_once` runs a prompt once for all its rollouts, but not in a policy pass with checkpointing.
+    """
     counts = weight_counts(profile.model)
     weights = memory(profile, audio_seconds)["weights"]
     prompt = int(audio_token_count(int(100 * audio_seconds))) + INSTRUCTION_TOKENS
-    rollouts = profile.prompts_per_step * profile.group_size
-    decode = profile.max_completion_tokens * weights / (card.bandwidth * DECODE_SHARE)
-    passes = 6 if profile.gradient_checkpointing else 5  # reference, policy, backward (two), prefill, and once more with checkpointing
-    train = 2 * counts["all"] * (prompt + profile.max_completion_tokens) * rollouts * passes / (card.tflops * 1e12 * TRAIN_SHARE)
+    rollouts, completion = profile.prompts_per_step * profile.group_size, profile.max_completion_tokens
+    decode = completion * weights / (card.bandwidth * DECODE_SHARE)
+    alone, shared = rollouts * prompt, (profile.prompts_per_step if profile.hear_once else rollouts) * prompt
+    policy = 4 * (alone + rollouts * completion) if profile.gradient_checkpointing else 3 * (shared + rollouts * completion)
+    tokens = shared + (shared + rollouts * completion) + policy
+    train = 2 * counts["all"] * tokens / (card.tflops * 1e12 * TRAIN_SHARE)
     return decode + train
 
 

@@ -63,6 +63,8 @@ MISTAKES = [
     ("07.3", lambda t, reference_words, **_: [0.75 * min(1, len(set(x.split())) / r) for x, r in zip(t, reference_words)], "Use speech.normalised"), ("07.2", lambda t: "not-entailed" if "not" in t else None, "you gave"),
     ("07.4", lambda seconds, reference_seconds, **_: [0.75 * min(1, t / r) for t, r in zip(seconds, reference_seconds)], "however slow"),
     ("07.4", lambda words, reference_seconds, **_: [0.75 * min(1, 0.6 * w / r) for w, r in zip(words, reference_seconds)], "not the words' time alone"),
+    ("08.5", lambda prompt, completion, group, shared: 3 * group * (prompt + completion), "counts once a pass"),
+    ("08.5", lambda prompt, completion, group, shared: prompt + group * completion if shared else group * (prompt + completion), "Three passes"),
     ("08.4", lambda step_seconds, steps, price, cards: step_seconds * steps / 3600 * price, "All the cards are paid for"),
 ]
 
