@@ -3,8 +3,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .remember import Memory
+
 SAMPLE_RATE = 16_000
 MIN_SECONDS = 0.05  # 0.02 s and less make no audio token at all
+MEMORY = Memory(128)  # megabytes of decoded clips; a minute takes 4
 MAX_AMPLITUDE = 100.0  # full scale is 1; integers stored as floats, or worse, would overflow in the features
 
 
@@ -38,21 +41,27 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     Raises AudioError, naming the file, if it is missing, unreadable, empty, shorter than `MIN_SECONDS`, longer than `max_seconds`,
     or holds NaN, infinite or absurdly large samples.
     """
-    import soundfile
-
     path = Path(path or "no path")
     if not path.is_file():
         raise AudioError(f"{path}: no such file; was the audio of this row downloaded?")
+    state = path.stat()  # a file that was changed since is read again
+    audio = MEMORY.get((str(path.resolve()), state.st_mtime_ns, state.st_size), lambda: _decoded(path, max_seconds))
+    _check_length(path, len(audio) / SAMPLE_RATE, max_seconds)  # again: a truncated file holds less than its header says
+    return audio.copy()
+
+
+def _decoded(path: Path, max_seconds: float | None) -> np.ndarray:
+    import soundfile
+
     try:
         with soundfile.SoundFile(path) as file:
-            seconds, rate = file.frames / file.samplerate, file.samplerate
-            _check_length(path, seconds, max_seconds)
+            rate = file.samplerate
+            _check_length(path, file.frames / rate, max_seconds)
             audio = file.read(dtype="float32", always_2d=True).mean(axis=1)
     except AudioError:
         raise
     except (RuntimeError, TypeError, ValueError, MemoryError) as error:  # soundfile's own errors are RuntimeErrors
         raise AudioError(f"{path}: not a readable sound file ({error}); WAV, FLAC, OGG and MP3 are") from error
-    _check_length(path, len(audio) / rate, max_seconds)  # again: a truncated file holds less than its header says
     try:
         return resampled(audio, rate)
     except AudioError as error:

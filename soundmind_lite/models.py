@@ -10,6 +10,7 @@ import torch
 from transformers import ProcessorMixin, Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
 from . import profiles
+from .features import WhisperFeatureExtractor
 from .profiles import Profile
 from .prompts import audio_parts
 
@@ -70,9 +71,9 @@ def encoded(processor, conversations: list[list[dict]], device) -> dict[str, tor
 
 
 def load_processor(path: str | Path, audio_seconds: float) -> AudioProcessor:
-    """The processor of a checkpoint, padding clips to `audio_seconds` instead of the checkpoint's own (300 s for the 7B)."""
+    """The processor of a checkpoint, padding clips to `audio_seconds` instead of the checkpoint's own (300 s for the 7B), with features that are remembered."""
     processor = AudioProcessor.from_pretrained(path)
-    extractor = processor.feature_extractor
+    extractor = processor.feature_extractor = WhisperFeatureExtractor(**processor.feature_extractor.to_dict())
     extractor.chunk_length = int(-(-audio_seconds // 1))
     extractor.n_samples = extractor.chunk_length * extractor.sampling_rate
     extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
