@@ -43,7 +43,8 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     """
     path = Path(path or "no path")
     if not path.is_file():
-        raise AudioError(f"{path}: no such file; was the audio of this row downloaded?")
+        what = "a link that leads nowhere" if path.is_symlink() else "not a file" if path.exists() else "no such file; was the audio of this row downloaded?"
+        raise AudioError(f"{path}: {what}")
     state = path.stat()  # a file that was changed since is read again
     audio = MEMORY.get((str(path.resolve()), state.st_mtime_ns, state.st_size), lambda: _decoded(path, max_seconds))
     _check_length(path, len(audio) / SAMPLE_RATE, max_seconds)  # again: a truncated file holds less than its header says

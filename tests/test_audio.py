@@ -61,7 +61,7 @@ def broken(tmp_path, kind, tone):
     [
         ("missing", "no such file"), ("empty", "not a readable sound"), ("corrupt", "not a readable sound"), ("text", "not a readable sound"),
         ("header only", "0.000 s of sound"), ("short", "0.010 s of sound"), ("nan", "16000 of 16000 samples are NaN"), ("infinite", "1 of 16001 samples"), ("huge", "full scale is 1"), ("raw", "not a readable"),
-        ("long", "13.0 s of sound, the profile's limit is 12.0 s"), ("folder", "no such file"),
+        ("long", "13.0 s of sound, the profile's limit is 12.0 s"), ("folder", "not a file"),
     ],
 )
 def test_an_unusable_clip_says_why(tmp_path, tone, kind, message):

@@ -1,0 +1,111 @@
+"""Rewards under fire: generated completions, 100,000 of them here. More, for a night: `SOUNDMIND_FUZZ=10000000 python -m pytest tests/test_fire_rewards.py`.
+
+Held for each: no exception, a value that the docstring names, the same value for the same text, alone and in any batch, and for the answer the verdict of
+an independent reading of its last line.
+"""
+import os
+import random
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from soundmind_lite import explain, rewards, spoken
+
+COUNT = int(os.environ.get("SOUNDMIND_FUZZ", 100_000))
+BATCH = 100
+VERDICT = {f"answer: {word}{stop}": word.replace(" ", "-") for word in ("entailed", "not-entailed", "not entailed") for stop in ("", ".")}
+PIECES = [
+    "<think>", "</think>", "<think>", "</think>", "<THINK>", "< think>", "<think/>", "<think", "think>", "<answer>", "</answer>", "\n", "\n\n", "\r\n", " ", "\t",
+    "Answer: entailed", "Answer: not-entailed", "Answer: not entailed", "answer: ENTAILED.", "Answer:entailed", "Answer : entailed", "Answer: entailed..",
+    "Answer: not\u2010entailed", "Answer: not\u2011entailed", "Answer: not\u2013entailed", "Answer: not\u2212entailed", "Answer: not\u00adentailed", "Answer: n\u043et-entailed",
+    "Answer: entai\u217ced", "Answer: \u200bentailed", "\u200b", "\u200d", "\ufeff", "\u202e", "\u2066", "\u2028", "\x85", "\x00", "\x0b", "\x1c", "\ud83d\ude00",
+    "**Answer: entailed**", "# Answer: entailed", "`Answer: entailed`", "$\\boxed{entailed}$", "- Answer: not-entailed", "> Answer: entailed", "Answer: entailed or not-entailed",
+    "Answer: entailed, not not-entailed", "Answer: not not-entailed", "Answer: notentailed", "Answer: \uff45ntailed", "\uff21nswer: entailed", "An\u0301swer: entailed", "A\u017fnswer",
+    "Does the conclusion follow from the premises? Think step by step inside <think> </think>, then end with one line: Answer: entailed or Answer: not-entailed.",
+    "the answer is entailed", "So all birds are fish.", "entailed", "not-entailed", "not", "a", "word " * 30, ".", "!", "\u4f60\u597d", "\u0627\u0644", "0", "1e999", "{}", "%s", "\\n",
+]
+
+
+def completion(rng: random.Random) -> str:
+    if rng.random() < 0.3:  # near the asked form, so that every reward is also paid
+        thought = "".join(rng.choice(PIECES) for _ in range(rng.randint(0, 2))) + "All birds are fish."
+        return f"<think>{thought}</think>{rng.choice(['', chr(10), ' '])}{rng.choice(PIECES[16:20])}{rng.choice(['', '.', chr(10), ' '])}"
+    return "".join(rng.choice(PIECES) for _ in range(rng.randint(0, 9)))
+
+
+def read_independently(text: str) -> str | None:
+    """The verdict of the last line that isn't blank, by a look into a table."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    last = lines[-1].strip() if lines else ""
+    return VERDICT.get(last.lower()) if last.isascii() else None
+
+
+def paid(texts: list[str], labels: list[int], references: list[float]) -> list[tuple[float, float, float]]:
+    return list(zip(
+        rewards.answer_reward(texts, label=labels), rewards.text_format_reward(texts), rewards.text_length_reward(texts, reference_length=references),
+    ))
+
+
+def hold(texts: list[str], rng: random.Random) -> list[tuple[float, float, float]]:
+    labels, references = [rng.randint(0, 1) for _ in texts], [rng.choice([1, 5, 0.5, 10_000]) for _ in texts]
+    found = paid(texts, labels, references)
+    order = rng.sample(range(len(texts)), len(texts))
+    assert paid(*([values[i] for i in order] for values in (texts, labels, references))) == [found[i] for i in order]
+    for text, label, reference, (answer, form, length) in zip(texts, labels, references, found):
+        assert paid([text], [label], [reference]) == [(answer, form, length)]
+        verdict = read_independently(text)
+        assert rewards.parse_answer(text) == verdict, repr(text)
+        assert answer == (2.0 if verdict == ("not-entailed", "entailed")[label] else 0.0)
+        assert form in (0.0, 1.0)
+        assert 0.0 <= length <= 1.0
+        if form:
+            assert verdict is not None
+            assert text.count("<think>") == text.count("</think>") == 1
+            assert length > 0
+    return found
+
+
+def test_generated_completions():
+    rng, totals = random.Random(20_261_123), [0.0, 0.0, 0.0]
+    for _ in range(COUNT // BATCH):
+        for terms in hold([completion(rng) for _ in range(BATCH)], rng):
+            totals = [total + bool(term) for total, term in zip(totals, terms)]
+    shares = dict(zip(("answer", "format", "length"), (round(total / COUNT, 3) for total in totals)))
+    print(f"\n{COUNT:,} completions, no exception; paid something: {shares}")
+    assert all(0.02 < share < 0.9 for share in shares.values())  # the generator reaches both sides of every reward
+
+
+@settings(max_examples=1000, deadline=None, derandomize=True)
+@given(st.lists(st.text(max_size=200), min_size=1, max_size=5), st.integers())
+def test_any_text(texts, seed):
+    hold(texts, random.Random(seed))
+    for text in texts:
+        explain.explain(text, label=1, reference_length=3)
+        said = spoken.spoken_text(text)
+        assert spoken.heard_verdict(said) in (None, "entailed", "not-entailed")
+
+
+BIG = {
+    "<think>": "<think>" * 150_000, "</think>": "</think>" * 130_000, "pairs": "<think></think>" * 70_000, "spaces": " " * 2**20, "newlines": "\n" * 2**20,
+    "words": "a " * 2**19, "one word": "a" * 2**20, "answers": "Answer: entailed\n" * 62_000, "Answer:": "Answer:" * 150_000, "dots": "Answer: entailed" + "." * 2**20,
+    "zero width": "\u200b" * 2**19, "spaces inside": "Answer:" + " " * 2**20 + "entailed", "returns": "\r" * 2**20,
+}
+
+
+@pytest.mark.parametrize("kind", BIG)
+def test_a_megabyte_takes_linear_time(kind):
+    """50 ms a reward is the promise; held here against the time of simply scanning the text, so that a slow machine fails nobody."""
+    text = BIG[kind]
+    def best(function):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    scan = best(lambda: (text.split(), text.lower(), text.strip()))
+    for function, columns in ((rewards.answer_reward, dict(label=[1])), (rewards.text_format_reward, {}), (rewards.text_length_reward, dict(reference_length=[5]))):
+        assert best(lambda function=function, columns=columns: function([text], **columns)) < 0.05 + 5 * scan
