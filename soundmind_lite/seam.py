@@ -5,15 +5,16 @@ log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides som
 `test_trl_seam` names the signatures that it relies on.
 """
 import json
+import math
 import time
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
 from trl import GRPOTrainer
-from trl.trainer.utils import RepeatSampler
+from trl.trainer.utils import RepeatSampler, is_async_callable
 
 from .audio import AudioError, load_audio
 from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, used_frames
@@ -21,7 +22,29 @@ from .prompts import audio_parts, with_audio
 from .rewards import completion_text
 
 ALGORITHMS = ("grpo", "reinforce++")
+REMEDY = "Nothing was saved of this step; lower learning_rate and go on from the last checkpoint"
 PHASES = ("sample", "score", "reward", "update", "other")  # of a step: other is what lies between them, and the optimizer
+
+
+class TrainingError(RuntimeError):
+    """Numbers that no training can go on with; the message names step, rows and cause."""
+
+
+def finite(reward):
+    """The reward function, with TrainingError instead of NaN or infinite points. None stays allowed: TRL takes it as "this reward doesn't apply"."""
+    if isinstance(reward, (str, torch.nn.Module)) or is_async_callable(reward):
+        return reward
+
+    @wraps(reward)
+    def checked(*args, **columns):
+        points = reward(*args, **columns)
+        for place, value in enumerate(points):
+            if value is not None and not math.isfinite(value):
+                row, text = columns.get("id", {place: "without id"})[place], completion_text(columns["completions"][place])
+                raise TrainingError(f"{reward.__name__} gave {value} points for row {row}; the completion was {text!r:.200}")
+        return points
+
+    return checked
 
 
 def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
@@ -44,7 +67,8 @@ class AudioGRPOTrainer(GRPOTrainer):
     `algorithm` "reinforce++" replaces the group-relative advantages by `batch_advantages`; all else is the same.
     `rollout_file` gets one JSON line a completion: step, id, completion, each reward, advantage.
     A slow reward function may carry `begin(completions)`: it is called as soon as the texts are sampled, to start work elsewhere while they are scored.
-    Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that can't be used whole.
+    Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that can't be used whole,
+    TrainingError for rewards, losses or gradients that are NaN or infinite.
     """
 
     def __init__(self, model, reward_funcs, args=None, train_dataset=None, *, algorithm: str = "grpo", rollout_file: Path | None = None, **kwargs):
@@ -52,9 +76,10 @@ class AudioGRPOTrainer(GRPOTrainer):
             raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
         if args is not None and args.use_vllm and "audio" in (getattr(train_dataset, "column_names", None) or ()):
             raise NotImplementedError("TRL hands only images to vLLM, so its samples would never hear the sound; set use_vllm=False")
+        reward_funcs = [finite(f) for f in (reward_funcs if isinstance(reward_funcs, list) else [reward_funcs])]
         super().__init__(model=model, reward_funcs=reward_funcs, args=args, train_dataset=train_dataset, **kwargs)
         self.algorithm, self.rollout_file = algorithm, rollout_file
-        self._sound, self._sound_fields, self._scored, self._row_ids = None, AUDIO_FIELDS, None, {}
+        self._sound, self._sound_fields, self._scored, self._row_ids, self._ids = None, AUDIO_FIELDS, None, {}, []
         self.seconds = dict.fromkeys(PHASES, 0.0)  # where the time went since the last log
         config = self.accelerator.unwrap_model(self.model).config
         self._audio_token, self._audio_start = config.audio_token_id, config.audio_start_token_id
@@ -72,7 +97,7 @@ class AudioGRPOTrainer(GRPOTrainer):
         return EpochSampler(theirs.data_source, theirs.mini_repeat_count, theirs.batch_size, theirs.repeat_count, theirs.shuffle, theirs.seed)
 
     def _generate_and_score_completions(self, inputs):
-        self._sound = None
+        self._sound, self._ids = None, sorted({str(row.get("id", "without id")) for row in inputs})
         if any(row.get("audio") is not None for row in inputs):
             self._row_ids = {row["audio"]: row.get("id", "without id") for row in inputs}
             inputs = [{**row, "prompt": with_audio(row["prompt"], row["audio"])} for row in inputs]
@@ -95,13 +120,18 @@ class AudioGRPOTrainer(GRPOTrainer):
 
     def training_step(self, *args, **kwargs):
         with self._timed("update"):
-            return super().training_step(*args, **kwargs)
+            loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"step {self.state.global_step + 1}: the loss is {loss.item()}; rows of this step: {', '.join(self._ids)}. {REMEDY}")
+        return loss
 
     def _prepare_inputs(self, generation_batch):
         with self._timed("other"):
             return super()._prepare_inputs(generation_batch)
 
     def log(self, logs, start_time=None):
+        if not (self.args.fp16 or math.isfinite(logs.get("grad_norm", 0.0))):  # in fp16 the scaler skips such a step by itself
+            raise TrainingError(f"step {self.state.global_step}: the norm of the gradient is {logs['grad_norm']}. {REMEDY}")
         super().log(logs | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}, start_time)
         self.seconds = dict.fromkeys(PHASES, 0.0)
 

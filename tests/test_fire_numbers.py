@@ -1,0 +1,81 @@
+"""Numbers under fire: NaN and infinity stop a run with their cause, and what was saved before stays whole."""
+from dataclasses import replace
+
+import pytest
+import torch
+
+from soundmind_lite import data, grpo, profiles, runs
+from soundmind_lite.rewards import TEXT_REWARDS
+from soundmind_lite.seam import TrainingError
+
+SMALL = replace(profiles.get("tiny"), group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
+
+
+@pytest.fixture
+def small(eight_rows, monkeypatch):
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(SMALL, data=str(eight_rows)))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_reward_that_is_no_number_names_row_and_completion(value, fresh_tiny, eight_rows, tmp_path):
+    def odd(completions, id, **_):
+        return [value if identifier == id[-1] else 1.0 for identifier in id]
+
+    rows = data.training_rows(data.load_alr(eight_rows))
+    with pytest.raises(TrainingError, match=r"odd gave (nan|-?inf) points for row 000\d; the completion was '"):
+        grpo.trainer_for(SMALL, *fresh_tiny, rows, tmp_path, [*TEXT_REWARDS, odd], steps=1).train()
+
+
+def test_none_still_says_that_a_reward_does_not_apply(fresh_tiny, eight_rows, tmp_path):
+    def sometimes(completions, **_):
+        return [None, *[1.0] * (len(completions) - 1)]
+
+    rows = data.training_rows(data.load_alr(eight_rows))
+    grpo.trainer_for(SMALL, *fresh_tiny, rows, tmp_path, [*TEXT_REWARDS, sometimes], steps=1).train()
+
+
+def test_a_bad_reward_list_is_named(fresh_tiny, eight_rows, tmp_path):
+    rows = data.training_rows(data.load_alr(eight_rows))
+    with pytest.raises(ValueError, match="returned 1 rewards, but 4 were expected"):
+        grpo.trainer_for(SMALL, *fresh_tiny, rows, tmp_path, [lambda completions, **_: [1.0]], steps=1).train()
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_it_can_go_on(small, tmp_path, monkeypatch):
+    """Step 2 of 3 is spoiled: the checkpoint of step 1 is whole, and the resumed run ends in the weights of one that met no trouble."""
+    truth, calls = grpo.HearOnceTrainer._compute_loss, []
+
+    def spoiled(self, model, inputs):
+        calls.append(1)
+        return truth(self, model, inputs) * (float("nan") if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(grpo.HearOnceTrainer, "_compute_loss", spoiled)
+    with pytest.raises(TrainingError, match=r"step 2: the loss is nan; rows of this step: 000\d, 000\d\. .*go on from the last checkpoint"):
+        runs.train("small", tmp_path / "run", steps=3)
+    monkeypatch.setattr(grpo.HearOnceTrainer, "_compute_loss", truth)
+    assert [p.name for p in runs.complete_checkpoints(tmp_path / "run")] == ["checkpoint-1"]
+    runs.train("small", tmp_path / "run", steps=3, resume=True)
+    runs.train("small", tmp_path / "other", steps=3)
+    from safetensors.torch import load_file
+
+    ends = [load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("run", "other")]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_a_gradient_that_is_no_number_is_not_saved(small, tmp_path, monkeypatch):
+    truth = grpo.HearOnceTrainer._compute_loss
+
+    def spoiled(self, model, inputs):
+        loss = truth(self, model, inputs)
+        loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+    monkeypatch.setattr(grpo.HearOnceTrainer, "_compute_loss", spoiled)
+    with pytest.raises(TrainingError, match=r"step 1: the norm of the gradient is (nan|inf)"):
+        runs.train("small", tmp_path / "run", steps=2)
+    assert runs.complete_checkpoints(tmp_path / "run") == []
+
+
+def test_groups_without_variance_are_counted_and_shown(small, tmp_path, capfd):
+    runs.train("small", tmp_path / "run", steps=1, rewards=[lambda completions, **_: [1.0] * len(completions)])
+    assert '"frac_reward_zero_std": 1.0' in (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "groups without variance 100%" in capfd.readouterr().err
