@@ -23,6 +23,7 @@ from .audio import SAMPLE_RATE, load_audio
 from .doctor import gpus, installed
 from .profiles import PROFILES, Profile
 from .prompts import with_audio
+from .report import BLUE, ORANGE
 from .runs import return_freed_memory
 
 KINDS = ("plain", "shared")
@@ -231,3 +232,19 @@ def growth(profile: Profile, audio_seconds: float = 60.0, group: int = 8, new_to
         one = measure(profile, **given | {names[axis]: value}, random_weights=random_weights, repeats=1, model=model)
         found[axis].append({axis: value, **one["step"], "plain_rollout_s": one["rollout"]["plain_s"], "shared_rollout_s": one["rollout"]["shared_s"]})
     return found
+
+
+def draw(growth: dict[str, list[dict]]):
+    """A figure of what `growth` found, a panel for each size that changes, and the same in words."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.5, 3.2), layout="constrained")
+    names = {"seconds_of_audio": "seconds of sound", "group": "completions of a group", "new_tokens": "new tokens"}
+    for axes, (axis, points) in zip(figure.subplots(1, len(growth), sharey=True), growth.items()):
+        for kind, label, colour, style, mark in (("plain", "plain", ORANGE, "--", "o"), ("shared", "heard once", BLUE, "-", "s")):
+            axes.plot([p[axis] for p in points], [p[f"{kind}_s"] for p in points], marker=mark, linestyle=style, color=colour, label=label)
+        axes.set(xlabel=names[axis], ylim=(0, None))
+    figure.axes[0].set(ylabel="seconds of a step")
+    figure.axes[0].legend(fontsize=9)
+    courses = [f"by {names[axis]} " + ", ".join(f"{p[axis]}: {p['plain_s']:.1f} and {p['shared_s']:.1f}" for p in points) for axis, points in growth.items()]
+    return figure, f"Seconds of a GRPO step, plain and heard once, {'; '.join(courses)}."

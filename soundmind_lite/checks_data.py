@@ -118,7 +118,7 @@ def check_02_1(audio_tokens):
             raise Wrong("One halving is missing: a strided convolution and an average pool each halve the number.")
         if abs(found - truth) > 1:
             raise Wrong(f"For {seconds} s expected about {truth} tokens, got {found:.4g}.")
-    return "The paper's mean question of 62.33 s takes about 1,558 tokens; the published prompt limit was 400."
+    return "The mean question of ALR's train split, 62.33 s, takes about 1,558 tokens; the published prompt limit was 400."
 
 
 def check_02_2(rows_needed):
@@ -231,7 +231,7 @@ def check_03_5(hack):
     if (total := sum(t.points for t in terms)) < 4:
         raise Wrong(f"It earns {total:.2f} of 4. " + next(f"{t.name}: {t.reason}." for t in terms if t.points < t.maximum))
     if quotes_premises(row, hack):
-        raise Wrong("That holds both premises and the conclusion: not a wrong mind yet. Use words that have nothing to do with the question.")
+        raise Wrong("That holds both premises and the conclusion, so it might pass for thinking. Use words that have nothing to do with the question.")
     return "Four points for a thought without a thought. Half of the time, that is: the verdict was known to you."
 
 

@@ -32,7 +32,7 @@ def wilson_interval(successes: int, n: int, z: float = 1.96) -> tuple[float, flo
     """The 95 % Wilson score interval of a share. Unlike p ± 1.96·sd it stays within 0 and 1 and holds for small n (Wilson 1927).
 
     >>> [round(x, 3) for x in wilson_interval(534, 656)]
-    [0.783, 0.842]
+    [0.782, 0.842]
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"expected 0 ≤ successes ≤ n and n ≥ 1, got {successes} of {n}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from .doctor import REQUIREMENTS, fits, installed, wanted
 
 # What a hosted notebook keeps in its own version: the compiled base, and what serves the notebook itself
-KEEP_HOSTED = {"torch", "numpy", "scipy", "matplotlib", "librosa", "ipywidgets", "jupyterlab", "nbval", "pytest"}
+KEEP_HOSTED = {"torch", "numpy", "scipy", "matplotlib", "librosa", "ipywidgets", "jupyterlab", "nbval", "pytest", "hypothesis"}
 HOSTED_ONLY_IF_MISSING = {"librosa", "matplotlib", "ipywidgets"}
 
 

@@ -5,7 +5,6 @@ The folder holds `result.json`, `metrics.jsonl` (a line a step), `completions.js
 """
 import contextlib
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -21,20 +20,27 @@ from . import data, doctor, evaluation, grpo, models, profiles, report, spoken_e
 from .evaluation import Answer
 from .grpo import ROLLOUTS
 from .rewards import AUDIO_REWARDS, TEXT_REWARDS, spoken_by
+from .run_folder import (
+    CLOCK,
+    METRICS,
+    RESULT,
+    SETTINGS,
+    RunError,
+    check_folder,
+    claimed,
+    complete_checkpoints,
+    keep_steps,
+    new_folder,
+    step_of,
+    told_what_to_do,
+    write_json,
+)
 from .seam import PHASES
 
-RESULT, SETTINGS, METRICS, CLOCK = "result.json", "run.json", "metrics.jsonl", "clock.json"
-
-
-class RunError(RuntimeError):
-    """A run that can't start or go on; the message says what to do."""
-
-
-def write_json(path: Path, value) -> None:
-    """Writes beside the file and renames, so that a killed run never leaves half a file."""
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, path)
+__all__ = [
+    "RunError", "complete_checkpoints", "facts_of", "keep_steps", "measure", "new_folder", "peak_memory_mb", "processes", "return_freed_memory", "step_of",
+    "train", "trained", "with_adapter", "write_json",
+]
 
 
 def peak_memory_mb() -> float:
@@ -55,52 +61,6 @@ def return_freed_memory() -> None:
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
-    """Checks that a run with these facts may start or go on in the folder; returns the checkpoint to go on from, if any."""
-    started, settings = out / SETTINGS, None
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; give a folder")
-    if (out / RESULT).exists():
-        raise RunError(f"{out} holds a finished run; choose another --out for a new one")
-    if started.exists():
-        settings = json.loads(started.read_text(encoding="utf-8"))
-    if settings is None and resume:
-        raise RunError(f"{out} holds no run to resume; leave --resume out to start one")
-    if settings is not None and not resume:
-        raise RunError(f"{out} already holds a run; go on with --resume, or choose another --out")
-    if settings is None and out.exists() and any(out.iterdir()):
-        raise RunError(f"{out} is not empty; choose another --out")
-    differing = settings and ", ".join(f"{k}: {settings.get(k)} there, {facts[k]} now" for k in facts if settings.get(k) != facts[k])
-    if differing:
-        raise RunError(f"{out} holds another run ({differing}); resume it with its own settings")
-    return max(complete_checkpoints(out), key=step_of, default=None)
-
-
-def new_folder(path: str | Path) -> Path:
-    """The path itself, or the first of `path-2`, `path-3`, … that doesn't exist yet, so that a cell can be run twice."""
-    path, number = Path(path), 1
-    while (folder := path if number == 1 else path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return folder
-
-
-def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.split("-")[1])
-
-
-def complete_checkpoints(out: Path) -> list[Path]:
-    """The checkpoints that were written to their end; the Trainer writes these two files last."""
-    last_files = ("trainer_state.json", "rng_state.pth")
-    return [folder for folder in out.glob("checkpoint-*") if all((folder / name).is_file() for name in last_files)]
-
-
-def keep_steps(file: Path, last_step: int) -> None:
-    """Drops the lines after the checkpoint from which a run goes on; those steps are run again."""
-    if file.exists():
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}") and json.loads(line)["step"] <= last_step]
-        file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
 class RunLog(TrainerCallback):
@@ -164,7 +124,7 @@ def measure(model, processor, rows, profile, label: str, control: str = "true", 
 def breakdown(out: Path, seconds: float, measured: list[dict]) -> dict[str, float]:
     """Where the seconds of a run went: evaluating, the phases of its steps (of the first process), and what lies between them."""
     steps = report.read_lines(out / METRICS)
-    parts = {"evaluate": sum(m["seconds"] for m in measured)} | {name: sum(s[f"seconds/{name}"] for s in steps) for name in PHASES if name != "other"}
+    parts = {"evaluate": sum(m["seconds"] for m in measured)} | {name: sum(s.get(f"seconds/{name}", 0.0) for s in steps) for name in PHASES if name != "other"}
     return {name: round(value, 1) for name, value in (parts | {"other": seconds - sum(parts.values())}).items()}
 
 
@@ -197,7 +157,6 @@ def prepare_folder(out: Path, resume: bool, facts: dict) -> Path | None:
 
 def begin(out: Path, facts: dict, last_step: int) -> None:
     """Writes what the run is, and drops what was logged after the step from which it goes on."""
-    out.mkdir(parents=True, exist_ok=True)
     write_json(out / SETTINGS, facts)
     for name in (METRICS, ROLLOUTS):
         keep_steps(out / name, last_step)
@@ -223,7 +182,8 @@ def train(
     `rewards` default to the text rewards, and to text and audio rewards in a setting whose answers are spoken. There the answers are spoken by the talker
     of a full checkpoint, else by hibari-tts, as `run.json` says, and `before` and `after` also hold `spoken`, measured by what is heard.
 
-    Raises MachineError if this machine can't run the profile, RunError if the folder holds another run, AudioError for a bad clip.
+    Raises MachineError if this machine can't run the profile, RunError if the folder holds another run, is in use, or disk or memory is full (it says what is
+    whole), TrainingError for numbers that are none, and AudioError for a bad clip.
     """
     profile, out, state = profiles.get(profile_name), Path(out), processes()
     doctor.require(profile)
@@ -241,31 +201,35 @@ def train(
         raise RunError("the talker needs the whole thinker in each process; launch with ddp.yaml, or train with written answers")
     last_step = step_of(checkpoint) if checkpoint else 0
     if state.is_main_process:  # only now, so that a run that can't start leaves no folder behind
-        begin(out, facts | ({"voice": voice.name} if speaks else {}), last_step)
-    state.wait_for_everyone()
-    before, answers_before = before_training(out, model, processor, test, profile, "before", setting=setting, voice=voice)
-    trainer = grpo.trainer_for(
-        profile, model, processor, rows, out, [spoken_by(voice, r) for r in rewards] if speaks else rewards, seed=seed, steps=steps, algorithm=algorithm, callbacks=[RunLog(out, started)],
-    )
-    if last_step < facts["steps"]:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    else:  # all steps were done before the stop; the Trainer would take one more
-        set_peft_model_state_dict(trainer.model, load_file(checkpoint / "adapter_model.safetensors"))
-    model = finish_model(trainer, profile, out)
-    after, answers_after = measure(model, processor, test, profile, "after", setting=setting, voice=voice)
-    save_answers(out / "after.json", after, answers_after)
-    swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")  # of the audio tower also where questions were read
-    result = {k: facts[k] for k in ("profile", "seed", "algorithm", "steps")} | dict(
-        seconds=(seconds := round(time.time() - started, 1)), breakdown=breakdown(out, seconds, [before, after, swapped]),
-        peak_memory_mb=round(peak_memory_mb()), before=before, after=after,
-        paired_p=evaluation.paired_p([a.correct for a in answers_before], [a.correct for a in answers_after]), swapped_audio=swapped,
-    )
-    if state.is_main_process:
-        report.curves(out / METRICS, out / "curves.png", result)
-        write_json(out / RESULT, result)
-        print(report.side_by_side(list(test), answers_before, answers_after))
-        print(report.table(result))
-    return result
+        out.mkdir(parents=True, exist_ok=True)
+    with claimed(out) if state.is_main_process else contextlib.nullcontext(), told_what_to_do(out):
+        if state.is_main_process:
+            begin(out, facts | ({"voice": voice.name} if speaks else {}), last_step)
+        state.wait_for_everyone()
+        before, answers_before = before_training(out, model, processor, test, profile, "before", setting=setting, voice=voice)
+        trainer = grpo.trainer_for(
+            profile, model, processor, rows, out, [spoken_by(voice, r) for r in rewards] if speaks else rewards, seed=seed, steps=steps,
+            algorithm=algorithm, callbacks=[RunLog(out, started)],
+        )
+        if last_step < facts["steps"]:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        else:  # all steps were done before the stop; the Trainer would take one more
+            set_peft_model_state_dict(trainer.model, load_file(checkpoint / "adapter_model.safetensors"))
+        model = finish_model(trainer, profile, out)
+        after, answers_after = measure(model, processor, test, profile, "after", setting=setting, voice=voice)
+        save_answers(out / "after.json", after, answers_after)
+        swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")  # of the audio tower also where questions were read
+        result = {k: facts[k] for k in ("profile", "seed", "algorithm", "steps")} | dict(
+            seconds=(seconds := round(time.time() - started, 1)), breakdown=breakdown(out, seconds, [before, after, swapped]),
+            peak_memory_mb=round(peak_memory_mb()), before=before, after=after,
+            paired_p=evaluation.paired_p([a.correct for a in answers_before], [a.correct for a in answers_after]), swapped_audio=swapped,
+        )
+        if state.is_main_process:
+            report.curves(out / METRICS, out / "curves.png", result)
+            write_json(out / RESULT, result)
+            print(report.side_by_side(list(test), answers_before, answers_after))
+            print(report.table(result))
+        return result
 
 
 def facts_of(run: str | Path) -> dict:
