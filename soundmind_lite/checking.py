@@ -11,7 +11,7 @@ class Wrong(Exception):
 def outcome(number: str, check: Callable, solution) -> tuple[bool | None, str]:
     """(True, remark), (False, diagnosis) or (None, what is missing) for a solution. Never raises for what the learner's code does."""
     unfinished = None, f"○ {number} not finished yet. Write your answer above, then run the cell again; nothing below depends on it."
-    if solution is None or solution is ... or solution == "":
+    if solution is None or solution is ... or (isinstance(solution, str) and not solution):
         return unfinished
     if isinstance(solution, dict) and solution and all(value is None for value in solution.values()):
         return unfinished

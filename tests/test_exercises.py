@@ -107,3 +107,12 @@ def test_a_check_does_not_hand_out_its_own_objects():
     spoil = lambda rollouts: rollouts.clear() or 0.6
     assert outcome("05.3", CHECKS["05.3"], spoil)[0]
     assert outcome("05.3", CHECKS["05.3"], spoil)[0]
+
+
+def test_an_array_is_a_solution_like_any_other():
+    import numpy as np
+
+    from soundmind_lite.checking import outcome
+
+    assert outcome("00.0", lambda solution: "seen", np.zeros(3)) == (True, "✔ 00.0 right. seen")
+    assert outcome("00.0", lambda solution: "seen", "")[0] is None
