@@ -105,6 +105,13 @@ def build_tiny(args) -> None:
     tiny_build.build(args.out)
 
 
+def bundle(args) -> None:
+    from . import bundle
+
+    folder = bundle.build(args.out)
+    print(f"Written to {folder}; README.txt there says how to install from it")
+
+
 def site(args) -> None:
     from . import site
 
@@ -186,6 +193,10 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser("build-tiny", help="rebuild assets/mini_alr and assets/tiny_omni from nothing")
     p.add_argument("--out", type=Path, required=True)
     p.set_defaults(call=build_tiny)
+
+    p = commands.add_parser("bundle", help="packages, course and site in one folder, for a classroom without a network")
+    p.add_argument("--out", type=Path, required=True, help="a new folder")
+    p.set_defaults(call=bundle)
 
     p = commands.add_parser("site", help="write the course as a folder of web pages, from the notebooks as they are committed")
     p.add_argument("--out", type=Path, required=True, help="a new folder, or that of an earlier site, which is replaced")
