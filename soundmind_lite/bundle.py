@@ -26,7 +26,7 @@ class BundleError(RuntimeError):
 
 
 def build(out: str | Path, requirements: Path = REQUIREMENTS) -> Path:
-    """Writes the bundle to the new folder `out` (about a GB with the CPU build of torch) and checks that its packages install from it alone.
+    """Writes the bundle to the new folder `out` (about 750 MB with the CPU build of torch) and checks that its packages install from it alone.
 
     It is written beside and renamed, so that a half bundle never has its name. The site is part of it if Sphinx is installed. Raises BundleError if the
     folder exists, a package can't be fetched or built, or the packages don't suffice.

@@ -53,7 +53,8 @@ def spoken_text(text: str) -> str:
 
 
 def heard_verdict(transcript: str) -> str | None:
-    """The verdict that a transcript ends with, or None. It never guesses: the last words must be "answer entailed" or "answer not entailed".
+    """The verdict that a transcript ends with, or None. It never guesses: the last words must be "answer entailed" or "answer not entailed", with at
+    most "is", "it", "it is" or "it's" after "answer".
 
     >>> heard_verdict("So nothing follows. Answer, not and tailed.")
     'not-entailed'
