@@ -73,8 +73,13 @@ class Meter:
     def __init__(self, trainer):
         self.sampling, self.counts, self.peak_mb, self._running = False, {}, 0.0, False
         thinker = trainer.model.get_base_model()
-        thinker.model.audio_tower.register_forward_pre_hook(self._heard, with_kwargs=True)
-        thinker.model.language_model.register_forward_pre_hook(self._read, with_kwargs=True)
+        watched = ((thinker.model.audio_tower, self._heard), (thinker.model.language_model, self._read))
+        self._hooks = [module.register_forward_pre_hook(count, with_kwargs=True) for module, count in watched]
+
+    def close(self) -> None:
+        """Takes the hooks off the model."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _heard(self, module, args, options):
         self.counts["encoder_calls"] += len(options["feature_lens"])
@@ -150,7 +155,7 @@ def measure(
     processor = models.load_processor(PROFILES["tiny"].model if random_weights else profile.model, profile.max_audio_seconds)
     if model is None:
         model = random_thinker(profile, processor) if random_weights else models.load(profile)[0]
-    callback = Steps()
+    callback, forward = Steps(), vars(model).get("forward")
     with tempfile.TemporaryDirectory() as folder:
         rows = spoken_question(audio_seconds, Path(folder))
         trainer = grpo.trainer_for(
@@ -166,7 +171,11 @@ def measure(
                 trainer.train()
         else:
             sample_alone(trainer, meter, rows[0], group, repeats, found)
+    meter.close()
     trainer.model.unload()
+    vars(model).pop("forward", None)  # TRL's head, which it puts on each time
+    if forward:
+        model.forward = forward
     return facts(profile, model, random_weights, audio_seconds, group, tokens) | side_by_side(what, {kind: runs[1:] for kind, runs in found.items()})
 
 

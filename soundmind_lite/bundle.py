@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .doctor import REQUIREMENTS
+from .profiles import ROOT
 
-ROOT = REQUIREMENTS.parent
 LEFT_OUT = (".git", ".venv", "build", "__pycache__", "*.egg-info", ".*_cache", ".ipynb_checkpoints", ".hypothesis")
 HOW = """The course without a network
 

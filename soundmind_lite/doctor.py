@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from .profiles import ASSETS, PROFILES, Profile
+from .profiles import ASSETS, PROFILES, ROOT, Profile
 
-REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
+REQUIREMENTS = ROOT / "requirements.txt"
 MIN_MEMORY_GB, MIN_DISK_GB = 2, 1
 
 

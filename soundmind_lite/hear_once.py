@@ -32,6 +32,11 @@ def distinct(keys: list) -> tuple[list[int], list[int]]:
     return list(first.values()), [order[key] for key in keys]
 
 
+def keys_of(input_ids: torch.Tensor, embeds: list[torch.Tensor] | None) -> list[tuple]:
+    """What makes prompts distinct: their tokens, and which sound they hold."""
+    return [(*row, id(sound)) for row, sound in zip(input_ids.tolist(), embeds or [None] * len(input_ids), strict=True)]
+
+
 def with_sound(thinker, input_ids: torch.Tensor, embeds: list[torch.Tensor]) -> torch.Tensor:
     """Input embeddings (rows, tokens, width) with each row's audio embeddings (audio tokens, width) in the place of its audio placeholders."""
     inputs = thinker.get_input_embeddings()(input_ids)
@@ -62,8 +67,7 @@ def prompts_run_once(thinker, embeds: list[torch.Tensor] | None):
     attention = config._attn_implementation
 
     def generate(input_ids, attention_mask, **options):
-        sounds = embeds or [None] * len(input_ids)
-        firsts, places = distinct([(*row, id(sound)) for row, sound in zip(input_ids.tolist(), sounds, strict=True)])
+        firsts, places = distinct(keys_of(input_ids, embeds))
         prompts = run_prompts(thinker, input_ids[firsts, :-1], attention_mask[firsts, :-1], embeds and [embeds[i] for i in firsts])
         thinker.model.rope_deltas = torch.zeros(len(input_ids), 1, dtype=torch.long, device=input_ids.device)  # no pictures, no jumps
         side_by_side = places == sorted(places) and len(set(map(places.count, places))) == 1
@@ -171,8 +175,9 @@ class HearOnceTrainer(AudioGRPOTrainer):
         used = max(1, int(mask[:, end + 1 :].sum(-1).max()))
         ids, mask = input_ids[:, start : end + 1 + used], mask[:, start : end + 1 + used]
         prompt, ids, end = ids[:, : end - start], ids[:, end - start :], end - start
-        firsts, places = distinct([(*row, id(sound)) for row, sound in zip(prompt.tolist(), embeds or [None] * len(ids))])
-        key = [(prompt[i].tolist(), embeds and id(embeds[i])) for i in firsts]
+        keys = keys_of(prompt, embeds)
+        firsts, places = distinct(keys)
+        key = [keys[i] for i in firsts]
         if last is None or last[0] != key or torch.is_grad_enabled():
             with self.accelerator.autocast():
                 last = key, run_prompts(self._thinker(model), prompt[firsts], mask[firsts, :end], embeds and [embeds[i] for i in firsts])

@@ -5,9 +5,9 @@ import json
 from operator import attrgetter
 from pathlib import Path
 
-from .profiles import ASSETS
+from .profiles import ASSETS, ROOT
 
-FILE, ROOT = ASSETS / "ledger.json", ASSETS.parent
+FILE = ASSETS / "ledger.json"
 FIELDS = {"kind": str, "item": str, "paper": str, "where": str, "code": list, "ours": str, "run": str}
 KINDS = ("reward", "algorithm", "hyperparameter", "prompt", "data", "setting", "result", "ablation", "evaluation")
 # On the field `ours`; the tests hold each figure with such a name to its source.

@@ -2,7 +2,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ROOT = Path(__file__).resolve().parent.parent  # of the repository
+ASSETS = ROOT / "assets"
 
 
 @dataclass(frozen=True)

@@ -90,5 +90,4 @@ def _check_references(name: str, values: list[float], unit: str) -> None:
 
 TEXT_REWARDS = (answer_reward, text_format_reward, text_length_reward)
 AUDIO_REWARDS = (audio_format_reward, audio_length_reward)
-for reward in AUDIO_REWARDS:
-    reward.begin = CASCADE.begin  # AudioGRPOTrainer calls it as soon as completions are sampled
+audio_format_reward.begin = audio_length_reward.begin = CASCADE.begin  # AudioGRPOTrainer calls it as soon as completions are sampled

@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import nbformat
 
-from .profiles import ASSETS
+from .profiles import ASSETS, ROOT
 
-ROOT, TEMPLATES = ASSETS.parent, ASSETS / "site"
+TEMPLATES = ASSETS / "site"
 TOOLS = {"sphinx": "sphinx", "myst_nb": "myst-nb", "furo": "furo"}
 CARDS = ("assets/mini_alr/README.md", "assets/tiny_omni/README.md")
 PAGES = ("glossary.md", "troubleshooting.md", "about.md")

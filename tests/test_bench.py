@@ -80,6 +80,8 @@ def test_the_model_can_be_measured_again(tiny):
         bench.measure(SMALL, audio_seconds=2, group=2, new_tokens=4, repeats=1, model=model)
     assert {name for name, _ in model.named_parameters()} == set(before)
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
+    assert "forward" not in vars(model)
+    assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_growth_walks_each_axis(monkeypatch):
