@@ -17,30 +17,41 @@ def doctor(args) -> None:
 def train(args) -> None:
     from . import runs
 
-    runs.train(args.profile, args.out, args.seed, args.steps, args.resume, args.algorithm, setting=args.setting)
+    runs.train(args.profile, args.out, args.seed, args.steps, args.resume, args.algorithm, setting=args.setting, on_bad_row=args.on_bad_row)
     if not runs.processes().is_main_process:
         return
     print(f"\nWritten to {args.out}: result.json, curves.png, metrics.jsonl, completions.jsonl, adapter/")
+
+
+def ready_for(file: Path | None, option: str) -> None:
+    """Says before the long work, not after it, that its figures can't be written."""
+    from .run_folder import check_writable
+
+    if file and not file.parent.is_dir():
+        raise FileNotFoundError(f"{file.parent}: no such folder for {option}")
+    if file:
+        check_writable(file.parent)
 
 
 def evaluate(args) -> None:
     import json
 
     from . import data, doctor, evaluation, profiles, runs, spoken_evaluation, talker
+    from .bad_rows import BadRows
 
-    if args.out and not args.out.parent.is_dir():
-        raise FileNotFoundError(f"{args.out.parent}: no such folder for --out")
+    ready_for(args.out, "--out")
     profile = profiles.get(runs.facts_of(args.run)["profile"] if args.run else args.profile)
     doctor.require(profile)
     model, processor, voice = talker.load_with_voice(profile, speaks := args.setting.endswith("-audio"))
     if args.run:
         model = runs.with_adapter(model, args.run)
-    rows = data.load_alr(profile.data, args.split)
+    bad = BadRows(args.on_bad_row)
+    rows = data.load_alr(profile.data, args.split, on_bad_row=bad, max_seconds=profile.max_audio_seconds)
     answers = evaluation.answer_rows(
         model, processor, rows, max_new_tokens=profile.max_completion_tokens,
         batch_size=profile.evaluation_batch, control=args.audio, setting=args.setting, progress="evaluate",
     )
-    result = dict(run=args.run and str(args.run), profile=profile.name, split=args.split, setting=args.setting, audio=args.audio)
+    result = dict(run=args.run and str(args.run), profile=profile.name, split=args.split, setting=args.setting, audio=args.audio, skipped_rows=len(bad.found))
     if speaks:
         answers = spoken_evaluation.listen(rows, answers, voice, setting=args.setting, progress="speak and listen")
         result |= spoken_evaluation.summary(answers, voice)
@@ -59,8 +70,7 @@ def bench(args) -> None:
     profile = profiles.get(args.profile)
     if not args.random_weights:
         doctor.require(profile)
-    if args.json and not args.json.parent.is_dir():
-        raise FileNotFoundError(f"{args.json.parent}: no such folder for --json")
+    ready_for(args.json, "--json")
     sizes = dict(audio_seconds=args.seconds_of_audio, group=args.group, new_tokens=args.new_tokens, random_weights=args.random_weights)
     result = bench.measure(profile, "rollout" if args.what == "rollout" else "step", **sizes)
     if args.what == "all":
@@ -131,12 +141,15 @@ def seed(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    from .data import SETTINGS
+    from .bad_rows import POLICIES
     from .profiles import PROFILES
+    from .training_data import SETTINGS
 
     top = argparse.ArgumentParser(prog="python -m soundmind_lite", description="Audio logical reasoning, learned from rule rewards.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     profile = dict(default="tiny", choices=list(PROFILES), help="sizes of model, data and run (default: %(default)s)")
+
+    on_bad_row = dict(choices=POLICIES, default="raise", help="stop at a row or clip that can't be used, or leave it out, counted and listed")
 
     p = commands.add_parser("doctor", help="what this machine has, and which profiles it can run")
     p.set_defaults(call=doctor)
@@ -149,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --out")
     p.add_argument("--algorithm", choices=("grpo", "reinforce++"), default="grpo")
     p.add_argument("--setting", choices=SETTINGS, default="audio-text", help="how questions come and answers are given (default: %(default)s)")
+    p.add_argument("--on-bad-row", **on_bad_row)
     p.set_defaults(call=train)
 
     p = commands.add_parser("evaluate", help="accuracy of a run or of the untrained model, with its interval")
@@ -158,6 +172,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--setting", choices=SETTINGS, default="audio-text", help="spoken answers are judged by what is heard")
     p.add_argument("--audio", choices=("true", "silent", "swapped"), default="true", help="the row's own sound, silence, or another row's")
     p.add_argument("--out", type=Path, help="a JSON file for the figures and every answer")
+    p.add_argument("--on-bad-row", **on_bad_row)
     p.set_defaults(call=evaluate)
 
     p = commands.add_parser("bench", help="time sampling and steps on speech, plain and hearing each question once")
@@ -210,6 +225,7 @@ def main() -> int:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it recommends faster kernels whenever peft is imported
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # about names that TRL uses, not about the reader's code
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a console that knows no "│" must not end a finished run
     args = parser().parse_args()

@@ -1,4 +1,5 @@
 """Sound as arrays: reads one clip as 16 kHz mono float32, or says exactly why it can't be used. Nothing is cut, padded or mended in silence."""
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -42,13 +43,59 @@ def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray
     or holds NaN, infinite or absurdly large samples.
     """
     path = Path(path or "no path")
-    if not path.is_file():
-        what = "a link that leads nowhere" if path.is_symlink() else "not a file" if path.exists() else "no such file; was the audio of this row downloaded?"
-        raise AudioError(f"{path}: {what}")
-    state = path.stat()  # a file that was changed since is read again
-    audio = MEMORY.get((str(path.resolve()), state.st_mtime_ns, state.st_size), lambda: _decoded(path, max_seconds))
+    state = state_of(path)  # a file that was changed since is read again
+    audio = MEMORY.get((str(path.resolve()), state), lambda: _decoded(path, max_seconds))
     _check_length(path, len(audio) / SAMPLE_RATE, max_seconds)  # again: a truncated file holds less than its header says
     return audio.copy()
+
+
+def state_of(path: str | Path) -> tuple[int, int]:
+    """When a clip's file was last written (ns) and its bytes; AudioError if there is no such file, or none that may be read."""
+    path = Path(path or "no path")
+    try:
+        if path.is_file():
+            state = path.stat()
+            return state.st_mtime_ns, state.st_size
+        what = "a link that leads nowhere" if path.is_symlink() else "not a file" if path.exists() else "no such file; was the audio of this row downloaded?"
+    except OSError as error:  # a folder without permission, a name that is too long
+        what = error.strerror
+    raise AudioError(f"{path}: {what}")
+
+
+@contextmanager
+def of_row(name: str):
+    """Puts the name of a row into the AudioErrors of its clip."""
+    try:
+        yield
+    except AudioError as error:
+        raise AudioError(f"row {name}: {error}") from error
+
+
+def load_clip(row: str, path: str | Path, max_seconds: float | None = None) -> np.ndarray:
+    """`load_audio` for the clip of a row, whose name then stands in every error."""
+    with of_row(row):
+        return load_audio(path, max_seconds)
+
+
+class Sealed:
+    """Clips that must stay as they are while a run lasts: one that is written to later is an error, and never another sound for the same row."""
+
+    def __init__(self):
+        self._states = {}
+
+    def check(self, row: str, path: str | Path) -> None:
+        """Notes the state of a clip's file when it is first met; AudioError, naming the row, if it is gone or was changed since."""
+        with of_row(row):
+            state = state_of(path)
+            if self._states.setdefault(str(path), state) != state:
+                raise AudioError(f"{path} was changed since this run began; put the clip back and go on with --resume, or start a new run")
+
+    def load(self, row: str, path: str | Path, max_seconds: float | None = None) -> np.ndarray:
+        """`load_clip`, with the file checked before and after it is read."""
+        self.check(row, path)
+        audio = load_clip(row, path, max_seconds)
+        self.check(row, path)
+        return audio
 
 
 def _decoded(path: Path, max_seconds: float | None) -> np.ndarray:

@@ -6,36 +6,32 @@ the files of a row. Sound may also be FLAC, OGG or MP3. The label is the truth; 
 """
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .alr_text import chain_of_thought, statements, written_verdict
-from .audio import SAMPLE_RATE, checked, load_audio
+from .audio import checked, load_clip
 from .auditing import Audit, audit
+from .bad_rows import ALRFormatError, BadRows, SkippedRows
 from .profiles import ASSETS
-from .prompts import prompt
 from .sources import SAFE_PART, Source, SourceError, fetch, fetch_all, local_path, open_source, safe_relative, sizes
-from .speech import speech_seconds
-from .spoken import WORDS_PER_SECOND
+from .training_data import SETTINGS, check_setting, row_name, training_rows
 
 __all__ = [
-    "ALRFormatError", "Audit", "SourceError", "add_row", "audit", "chain_of_thought", "check_setting", "load_alr", "statements", "training_rows",
-    "written_verdict",
+    "SETTINGS", "ALRFormatError", "Audit", "SkippedRows", "SourceError", "add_row", "audit", "chain_of_thought", "check_setting", "load_alr", "statements",
+    "training_rows", "written_verdict",
 ]
 
 SPLITS = ("train", "dev", "test")
 ALR_ROWS = {"train": 5_184, "dev": 606, "test": 656}
 CLIPS = ("question_audio", "answer_audio")
+COLUMNS = ("id", "split", "question", "major_premise", "minor_premise", "conclusion", "reasoning", "label", *CLIPS)
 FILES = ("question_file", "answer_file")
 HUB_NAMES = {
     "user_content": "annotation_question", "answer": "annotation_answer", "question_file": "question_file_name", "answer_file": "answer_file_name",
 }
 FIELDS = {"id": str, "user_content": str, "answer": str, "label": int}
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
-SETTINGS = ("audio-text", "text-text", "text-audio", "audio-audio")  # how the question comes, how the answer is given
-
-
-class ALRFormatError(ValueError):
-    """A row that is not in ALR's format; the message names file, line and id."""
 
 
 def parse_row(line: bytes, where: str, names: dict[str, str] | None = None) -> dict:
@@ -90,30 +86,34 @@ def clip_name(source: Source, split: str, identifier: str, stem: str, given: str
     return next((name for name in names if there(name)), None)
 
 
-def read_split(source: Source, split: str, audio: str | None = "question") -> list[dict]:
-    """All rows of a split with the columns of `load_alr`; the audio columns hold paths below the source."""
+def read_split(source: Source, split: str, audio: str | None = "question", bad: BadRows | None = None) -> list[dict]:
+    """All rows of a split with the columns of `load_alr`; the audio columns hold paths below the source. Lines that can't be used go to `bad`."""
     content, file, names = annotations(source, split)
-    rows, seen = [], {}
+    rows, seen, bad = [], {}, bad or BadRows()
     for number, line in enumerate(content.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        row = parse_row(line, where, names)
-        where, identifier = f"{where}, id {row['id']!r}", row["id"]
-        if identifier in seen:
-            raise ALRFormatError(f"{where}: the same id stands on line {seen[identifier]}")
-        seen[identifier] = number
-        # a missing clip is told when it is heard or audited
-        question = audio and (clip_name(source, split, identifier, "question", row["question_file"], where) or f"{split}/{identifier}/question.wav")
-        answer = clip_name(source, split, identifier, f"answer_{row['label']}", row["answer_file"], where) if audio == "both" else None
-        major, minor, conclusion = statements(row["user_content"])
-        rows.append({
-            "id": identifier, "split": split, "question": row["user_content"], "major_premise": major, "minor_premise": minor, "conclusion": conclusion,
-            "reasoning": row["answer"], "label": row["label"], "question_audio": question, "answer_audio": answer,
-        })
-    if not rows:
+        if line.strip():
+            with bad.met(f"{split}, line {number}"):
+                rows.append(read_row(line, f"{file}, line {number}", names, source, split, audio, seen))
+                seen[rows[-1]["id"]] = number
+    if not (rows or bad.found):
         raise ALRFormatError(f"{file}: holds no row")
     return rows
+
+
+def read_row(line: bytes, where: str, names: dict[str, str], source: Source, split: str, audio: str | None, seen: dict[str, int]) -> dict:
+    """One row of `read_split`; `seen` holds the lines of the ids before it."""
+    row = parse_row(line, where, names)
+    where, identifier = f"{where}, id {row['id']!r}", row["id"]
+    if identifier in seen:
+        raise ALRFormatError(f"{where}: the same id stands on line {seen[identifier]}")
+    # a missing clip is told when it is heard or audited
+    question = audio and (clip_name(source, split, identifier, "question", row["question_file"], where) or f"{split}/{identifier}/question.wav")
+    answer = clip_name(source, split, identifier, f"answer_{row['label']}", row["answer_file"], where) if audio == "both" else None
+    major, minor, conclusion = statements(row["user_content"])
+    return {
+        "id": identifier, "split": split, "question": row["user_content"], "major_premise": major, "minor_premise": minor, "conclusion": conclusion,
+        "reasoning": row["answer"], "label": row["label"], "question_audio": question, "answer_audio": answer,
+    }
 
 
 def tell_counts(source: Source, split: str, count: int) -> None:
@@ -146,14 +146,22 @@ def add_row(folder: str | Path, split: str, row: dict, audio, sample_rate: int) 
     return clip
 
 
-def load_alr(source: str | Path = "mini", split: str = "train", streaming: bool = False, audio: str | None = "question"):
+def load_alr(
+    source: str | Path = "mini", split: str = "train", streaming: bool = False, audio: str | None = "question", on_bad_row: str | BadRows = "raise",
+    max_seconds: float | None = None,
+):
     """ALR as a `datasets.Dataset` (an IterableDataset if `streaming`).
 
     `source`: "mini" (the spoken problems of this project), a folder or a zip in the published layout or in the hub's, or a hub id such as
     "SoundMind-RL/SoundMindDataset". `audio`: "question", "both" (answers too, None where there is no clip) or None. Clips that aren't local are fetched
     first, or one by one if `streaming`; what was fetched once stays. Columns: id, split, question, major_premise, minor_premise, conclusion, reasoning,
     label (1 entailed, 0 not-entailed), question_audio and answer_audio (paths or None).
-    Raises ALRFormatError for a bad row, SourceError (an OSError) for files that aren't there or don't fit, and ValueError for a bad argument.
+
+    `on_bad_row`: "raise" stops at the first row that is out of format; its clip is met when it is heard. "skip" hears every clip now, leaves out what
+    can't be used, and tells it in a `SkippedRows` warning, whose `rows` list them all. With `max_seconds` longer clips are bad, too, and every clip is
+    heard now under "raise" as well.
+    Raises ALRFormatError for a bad row, AudioError for a bad clip, SourceError (an OSError) for files that aren't there or don't fit, and ValueError for
+    a bad argument.
     """
     from datasets import Dataset, Features, IterableDataset, Value
 
@@ -161,15 +169,25 @@ def load_alr(source: str | Path = "mini", split: str = "train", streaming: bool 
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
     if audio not in ("question", "both", None):
         raise ValueError(f"audio must be 'question', 'both' or None, got {audio!r}")
+    bad = BadRows.of(on_bad_row)
+    known = len(bad.found)
     place = open_source(ASSETS / "mini_alr" if source == "mini" else source)
-    rows = read_split(place, split, audio)
+    rows = read_split(place, split, audio, bad)
+    count = len(rows) + len(bad.found) - known
     if source != "mini":
-        tell_counts(place, split, len(rows))
-    features = Features({name: Value("int64" if name == "label" else "string") for name in rows[0]})
+        tell_counts(place, split, count)
+    listens = bad.policy == "skip" or max_seconds is not None
+    features = Features({name: Value("int64" if name == "label" else "string") for name in COLUMNS})
     if streaming:
-        return IterableDataset.from_generator(_with_clips, features=features, gen_kwargs={"source": place, "rows": rows})
+        bad.tell(count, known)
+        given = dict(source=place, rows=rows, policy=bad.policy if listens else None, max_seconds=max_seconds)
+        return IterableDataset.from_generator(_stream, features=features, gen_kwargs=given)
     fetch_all(place, split, [row[name] for row in rows for name in CLIPS if row[name]])
-    return Dataset.from_list(list(_with_clips(place, rows)), features=features)
+    rows = list(_with_clips(place, rows))
+    if listens:
+        rows = _heard(rows, bad, max_seconds)
+    bad.tell(count, known)
+    return Dataset.from_list(rows, features=features)
 
 
 def _with_clips(source: Source, rows: list[dict]):
@@ -178,42 +196,38 @@ def _with_clips(source: Source, rows: list[dict]):
         yield row | {name: str(fetch(source, row[name])) for name in CLIPS if row[name]}
 
 
-def check_setting(setting: str) -> str:
-    """The setting itself, or ValueError with those there are."""
-    if setting not in SETTINGS:
-        raise ValueError(f"there is no setting {setting!r}; choose one of {', '.join(SETTINGS)}")
-    return setting
+def _hear(row: dict, max_seconds: float | None) -> None:
+    """AudioError, naming the row, if one of its clips can't be used."""
+    for name in CLIPS:
+        if row[name]:
+            load_clip(row_name(row), row[name], max_seconds if name == "question_audio" else None)
 
 
-def training_rows(rows, setting: str = "audio-text"):
-    """The rows as TRL wants them: `prompt` with plain string content, `audio` (a path, None if the question comes as text), `label`,
-    `reference_length` (words of the row's own reasoning) and `id`; where the answer is spoken also `reference_seconds`: seconds of speech in the row's
-    answer clip, or, without one, its words at ALR's mean rate. Raises ValueError for an unknown setting, rows without sound, or a row without reasoning.
-    """
-    heard, spoken = check_setting(setting).startswith("audio"), setting.endswith("-audio")
-    if heard and None in rows["question_audio"]:
-        raise ValueError("these rows were loaded without sound; use load_alr(…, audio='question'), or the setting 'text-text'")
-    return rows.map(
-        lambda row: {
-            "id": row["id"], "prompt": prompt(None if heard else row["question"]), "audio": row["question_audio"] if heard else None,
-            "label": row["label"], "reference_length": reasoning_words(row),
-            **({"reference_seconds": reference_seconds(row)} if spoken else {}),
-        },
-        remove_columns=rows.column_names,
-    )
+def _heard(rows: list[dict], bad: BadRows, max_seconds: float | None) -> list[dict]:
+    """The rows whose clips can be used, in their order. Clips are read side by side."""
+    from tqdm.auto import tqdm
+
+    good = []
+    with ThreadPoolExecutor() as pool:
+        hearing = [pool.submit(_hear, row, max_seconds) for row in rows]
+        try:
+            for row, heard in tqdm(list(zip(rows, hearing)), desc=f"listen to {rows[0]['split']}" if rows else "", unit="clip", delay=2, leave=False):
+                with bad.met(row_name(row)):
+                    heard.result()
+                    good.append(row)
+        finally:  # the first error ends it, under "raise"
+            pool.shutdown(cancel_futures=True)
+    return good
 
 
-def reference_seconds(row: dict) -> float:
-    """Seconds of speech of the row's own answer: detected in its clip, or its words at `WORDS_PER_SECOND` if it has none."""
-    if row["answer_audio"] is None:
-        return (reasoning_words(row) + 2) / WORDS_PER_SECOND  # and the two words of the answer
-    if not (seconds := speech_seconds(load_audio(row["answer_audio"]), SAMPLE_RATE)):
-        raise ALRFormatError(f"row {row['split']}/{row['id']}: no speech is detected in {row['answer_audio']}; leave the row out")
-    return seconds
-
-
-def reasoning_words(row: dict) -> int:
-    """Words of the row's own reasoning, the reference of the length reward; ALRFormatError if there are none."""
-    if not (words := len(chain_of_thought(row["reasoning"]).split())):
-        raise ALRFormatError(f"row {row['split']}/{row['id']}: the answer holds no reasoning, so there is no length to compare with; leave the row out")
-    return words
+def _stream(source: Source, rows: list[dict], policy: str | None, max_seconds: float | None):
+    """The rows one by one, each fetched, and heard if there is a policy, when it is reached."""
+    for row in _with_clips(source, rows):
+        bad = BadRows(policy or "raise")
+        if policy:
+            with bad.met(row_name(row)):
+                _hear(row, max_seconds)
+        if bad.found:
+            warnings.warn(SkippedRows(bad.found, len(rows)), stacklevel=2)
+        else:
+            yield row

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .audio import AudioError, load_audio
+from .audio import load_clip
 from .caches import roomy_cache
-from .data import check_setting
 from .models import encoded, max_audio_seconds, placeholder_ids
 from .prompts import VERDICTS, prompt, with_audio
 from .rewards import has_text_format, parse_answer
+from .training_data import check_setting, row_name
 
 AUDIO_CONTROLS = ("true", "silent", "swapped")
 
@@ -98,10 +98,7 @@ def sounds(rows: list[dict], control: str, limit: float, only: Sequence[int] | N
     clips = []
     for place in range(len(rows)) if only is None else only:
         row = rows[sources[place]]
-        try:
-            clip = load_audio(row["question_audio"], limit)
-        except AudioError as error:
-            raise AudioError(f"row {row['split']}/{row['id']}: {error}") from error
+        clip = load_clip(row_name(row), row["question_audio"], limit)
         clips.append(np.zeros_like(clip) if control == "silent" else clip)
     return clips
 

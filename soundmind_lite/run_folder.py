@@ -3,23 +3,31 @@ import contextlib
 import errno
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import torch
 
-RESULT, SETTINGS, METRICS, CLOCK = "result.json", "run.json", "metrics.jsonl", "clock.json"
+RESULT, SETTINGS, METRICS, SKIPPED, BEFORE = "result.json", "run.json", "metrics.jsonl", "skipped.json", "before.json"
+CLOCK = "clock.json"  # in a checkpoint: the seconds that the run took until then; written when all else is
 LOCK = ".lock"
+NOT_A_RUN_YET = (LOCK, f"{SETTINGS}.part")  # what a start that was killed leaves
 
 
 class RunError(RuntimeError):
     """A run that can't start or go on; the message says what to do."""
 
 
-def write_json(path: Path, value) -> None:
+def write_text(path: Path, text: str) -> None:
     """Writes beside the file and renames, so that a killed run never leaves half a file."""
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
+
+
+def write_json(path: Path, value) -> None:
+    """The value as JSON, written beside the file and renamed."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
@@ -35,12 +43,28 @@ def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
         raise RunError(f"{out} holds no run to resume; leave --resume out to start one")
     if settings is not None and not resume:
         raise RunError(f"{out} already holds a run; go on with --resume, or choose another --out")
-    if settings is None and out.exists() and any(path.name != LOCK for path in out.iterdir()):
+    if settings is None and out.exists() and any(path.name not in NOT_A_RUN_YET for path in out.iterdir()):
         raise RunError(f"{out} is not empty; choose another --out")
     differing = settings and ", ".join(f"{k}: {settings.get(k)} there, {facts[k]} now" for k in facts if settings.get(k) != facts[k])
     if differing:
         raise RunError(f"{out} holds another run ({differing}); resume it with its own settings")
+    check_writable(out)
     return max(complete_checkpoints(out), key=step_of, default=None)
+
+
+def check_writable(folder: Path) -> None:
+    """RunError if no file can be made in the folder, or where it would be made. To be asked before long work whose end is a file there."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise RunError(f"nothing can be written to {folder}: {place}: {error.strerror}; choose another --out") from error
+
+
+def check_rows(out: Path, fingerprint: str) -> None:
+    """RunError if the run in the folder began with other rows than those of this fingerprint."""
+    if (out / SETTINGS).exists() and json.loads((out / SETTINGS).read_text(encoding="utf-8")).get("rows") != fingerprint:
+        raise RunError(f"{out}: the rows or clips aren't those that the run began with; put them back, or choose another --out")
 
 
 def new_folder(path: str | Path) -> Path:
@@ -56,23 +80,34 @@ def step_of(checkpoint: Path) -> int:
 
 
 def complete_checkpoints(out: Path) -> list[Path]:
-    """The checkpoints that were written to their end; the Trainer writes these two files last."""
-    last_files = ("trainer_state.json", "rng_state.pth")
-    return [folder for folder in out.glob("checkpoint-*") if all((folder / name).is_file() for name in last_files)]
+    """The checkpoints that were written to their end, by all processes."""
+    return [folder for folder in out.glob("checkpoint-*") if (folder / CLOCK).is_file()]
+
+
+def mark_complete(checkpoint: Path, seconds: float) -> None:
+    write_json(checkpoint / CLOCK, {"seconds": seconds})
+
+
+def seconds_until(out: Path, checkpoint: Path | None) -> float:
+    """The seconds that a run took for what it goes on from: a checkpoint, else the measurement before training, else nothing."""
+    if checkpoint:
+        return json.loads((checkpoint / CLOCK).read_text())["seconds"]
+    return json.loads((out / BEFORE).read_text(encoding="utf-8"))["summary"]["seconds"] if (out / BEFORE).exists() else 0.0
 
 
 def keep_steps(file: Path, last_step: int) -> None:
-    """Drops the lines after the checkpoint from which a run goes on; those steps are run again."""
+    """Drops the lines after the checkpoint from which a run goes on, and a last one that was cut; those steps are run again."""
     if file.exists():
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}") and json.loads(line)["step"] <= last_step]
-        file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]  # a line that was cut has no end
+        write_text(file, "".join(line + "\n" for line in lines if json.loads(line)["step"] <= last_step))
 
 
 @contextlib.contextmanager
 def claimed(out: Path):
-    """Within it no other process can write the run; RunError if one does. The system lets go of the claim when its process ends, however it ends."""
+    """Makes the folder; within it no other process can write the run, RunError if one does. The system lets go of the claim when its process ends, however it ends."""
     from filelock import FileLock, Timeout
 
+    out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / LOCK, timeout=0):
             yield
@@ -82,7 +117,7 @@ def claimed(out: Path):
 
 @contextlib.contextmanager
 def told_what_to_do(out: Path):
-    """A full disk and a full memory as RunErrors that say what is whole and what to lower."""
+    """A full disk, a full memory and a folder that can't be written as RunErrors that say what is whole and what to do."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -93,6 +128,8 @@ def told_what_to_do(out: Path):
         # safetensors has an error of its own for a full disk
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
             raise RunError(f"the disk of {out} is full; free some space. {whole(out)}") from error
+        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise RunError(f"{error.filename or out} can't be written ({error.strerror}); make it writable. {whole(out)}") from error
         raise
 
 

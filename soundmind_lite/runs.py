@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -17,25 +18,32 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, set_seed
 
 from . import data, doctor, evaluation, grpo, models, profiles, report, spoken_evaluation, talker
+from .audio import Sealed
+from .bad_rows import BadRows
 from .evaluation import Answer
 from .grpo import ROLLOUTS
 from .rewards import AUDIO_REWARDS, TEXT_REWARDS, spoken_by
 from .run_folder import (
-    CLOCK,
+    BEFORE,
     METRICS,
     RESULT,
     SETTINGS,
+    SKIPPED,
     RunError,
     check_folder,
+    check_rows,
     claimed,
     complete_checkpoints,
     keep_steps,
+    mark_complete,
     new_folder,
+    seconds_until,
     step_of,
     told_what_to_do,
     write_json,
 )
 from .seam import PHASES
+from .training_data import fingerprint, row_name
 
 __all__ = [
     "RunError", "complete_checkpoints", "facts_of", "keep_steps", "measure", "new_folder", "peak_memory_mb", "processes", "return_freed_memory", "step_of",
@@ -64,7 +72,7 @@ def return_freed_memory() -> None:
 
 
 class RunLog(TrainerCallback):
-    """Writes metrics.jsonl, keeps the time over stops, and shows a progress bar with the reward and the time left."""
+    """Writes metrics.jsonl, marks checkpoints that are whole, with the time until then, and shows a progress bar with the reward and the time left."""
 
     def __init__(self, out: Path, started: float):
         self.out, self.started, self.bar = out, started, None
@@ -87,8 +95,9 @@ class RunLog(TrainerCallback):
             return_freed_memory()
 
     def on_save(self, args, state, control, **_):
+        processes().wait_for_everyone()  # each has written its part
         if state.is_world_process_zero:
-            write_json(self.out / CLOCK, {"seconds": time.time() - self.started})
+            mark_complete(self.out / f"checkpoint-{state.global_step}", time.time() - self.started)
 
     def on_train_end(self, args, state, control, **_):
         return_freed_memory()
@@ -130,7 +139,7 @@ def breakdown(out: Path, seconds: float, measured: list[dict]) -> dict[str, floa
 
 def before_training(out: Path, *measured, **how) -> tuple[dict, list[Answer]]:
     """The measurement before training, read from `before.json` when a run goes on. The arguments after `out` are those of `measure`."""
-    file = out / "before.json"
+    file = out / BEFORE
     if file.exists():
         saved = json.loads(file.read_text(encoding="utf-8"))
         return saved["summary"], [Answer(**a) for a in saved["answers"]]
@@ -155,9 +164,30 @@ def prepare_folder(out: Path, resume: bool, facts: dict) -> Path | None:
     return broadcast_object_list(checkpoint)[0]
 
 
-def begin(out: Path, facts: dict, last_step: int) -> None:
-    """Writes what the run is, and drops what was logged after the step from which it goes on."""
+def load_rows(profile, setting: str, bad: BadRows):
+    """Training rows, test rows, and the fingerprint of both; every clip is heard first. Processes take turns: the first one fetches, the others find."""
+    heard, spoken = setting.startswith("audio"), setting.endswith("-audio")
+    if not processes().is_main_process:
+        warnings.simplefilter("ignore", data.SkippedRows)  # one voice is enough
+    with processes().main_process_first():
+        how = dict(on_bad_row=bad, max_seconds=profile.max_audio_seconds)
+        train = data.load_alr(profile.data, "train", audio="both" if spoken else "question" if heard else None, **how)
+        rows, test = data.training_rows(train, setting, bad), data.load_alr(profile.data, "test", **how)
+    return rows, test, fingerprint([*train, *test])
+
+
+def check_clips(clips: Sealed, rows) -> None:
+    """AudioError if the clip of a test row was changed since the first call: before and after would not have heard the same."""
+    for row in rows:
+        clips.check(row_name(row), row["question_audio"])
+
+
+def begin(out: Path, facts: dict, bad: BadRows, last_step: int) -> None:
+    """Writes what the run is and which rows it leaves out, and drops what was logged after the step from which it goes on."""
+    check_rows(out, facts["rows"])
     write_json(out / SETTINGS, facts)
+    if bad.found:
+        write_json(out / SKIPPED, [{"row": name, "what": what} for name, what in bad.found])
     for name in (METRICS, ROLLOUTS):
         keep_steps(out / name, last_step)
 
@@ -175,36 +205,36 @@ def finish_model(trainer, profile, out: Path):
 
 def train(
     profile_name: str = "tiny", out: str | Path = "runs/tiny", seed: int = 0, steps: int | None = None, resume: bool = False,
-    algorithm: str = "grpo", rewards=None, setting: str = "audio-text",
+    algorithm: str = "grpo", rewards=None, setting: str = "audio-text", on_bad_row: str = "raise",
 ) -> dict:
     """The whole run, on one process or on those that accelerate or torchrun started; returns what `result.json` holds.
 
     `rewards` default to the text rewards, and to text and audio rewards in a setting whose answers are spoken. There the answers are spoken by the talker
     of a full checkpoint, else by hibari-tts, as `run.json` says, and `before` and `after` also hold `spoken`, measured by what is heard.
+    All clips are heard before the first step. With `on_bad_row="skip"` rows that can't be used are left out: counted in the result, listed in `skipped.json`.
 
-    Raises MachineError if this machine can't run the profile, RunError if the folder holds another run, is in use, or disk or memory is full (it says what is
-    whole), TrainingError for numbers that are none, and AudioError for a bad clip.
+    Raises MachineError if this machine can't run the profile, RunError if the folder holds another run, is in use or can't be written, or disk or memory is
+    full (it says what is whole), TrainingError for numbers that are none, ALRFormatError for a bad row, and AudioError for a bad clip or one that was
+    changed during the run.
     """
-    profile, out, state = profiles.get(profile_name), Path(out), processes()
+    profile, out, state, bad = profiles.get(profile_name), Path(out), processes(), BadRows(on_bad_row)
     doctor.require(profile)
     speaks = data.check_setting(setting).endswith("-audio")
     rewards = rewards or (TEXT_REWARDS + AUDIO_REWARDS if speaks else TEXT_REWARDS)
     facts = dict(profile=profile.name, seed=seed, algorithm=algorithm, steps=steps or profile.steps, rewards=[r.__name__ for r in rewards], setting=setting)
     checkpoint = prepare_folder(out, resume, facts)
-    started = time.time() - (json.loads((out / CLOCK).read_text())["seconds"] if (out / CLOCK).exists() else 0)
+    started = time.time() - seconds_until(out, checkpoint)
     set_seed(seed)
-    with state.main_process_first():  # one process fetches, the others find
-        train_rows = data.load_alr(profile.data, "train", audio="both" if speaks else "question")
-        rows, test = data.training_rows(train_rows, setting), data.load_alr(profile.data, "test")
+    rows, test, rows_fingerprint = load_rows(profile, setting, bad)
+    check_clips(test_clips := Sealed(), test)
     model, processor, voice = talker.load_with_voice(profile, speaks)
     if isinstance(voice, talker.Talker) and state.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise RunError("the talker needs the whole thinker in each process; launch with ddp.yaml, or train with written answers")
     last_step = step_of(checkpoint) if checkpoint else 0
-    if state.is_main_process:  # only now, so that a run that can't start leaves no folder behind
-        out.mkdir(parents=True, exist_ok=True)
-    with claimed(out) if state.is_main_process else contextlib.nullcontext(), told_what_to_do(out):
+    # the folder is made only now, so that a run that can't start leaves none behind
+    with told_what_to_do(out), claimed(out) if state.is_main_process else contextlib.nullcontext():
         if state.is_main_process:
-            begin(out, facts | ({"voice": voice.name} if speaks else {}), last_step)
+            begin(out, facts | {"rows": rows_fingerprint} | ({"voice": voice.name} if speaks else {}), bad, last_step)
         state.wait_for_everyone()
         before, answers_before = before_training(out, model, processor, test, profile, "before", setting=setting, voice=voice)
         trainer = grpo.trainer_for(
@@ -219,9 +249,10 @@ def train(
         after, answers_after = measure(model, processor, test, profile, "after", setting=setting, voice=voice)
         save_answers(out / "after.json", after, answers_after)
         swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")  # of the audio tower also where questions were read
+        check_clips(test_clips, test)
         result = {k: facts[k] for k in ("profile", "seed", "algorithm", "steps")} | dict(
             seconds=(seconds := round(time.time() - started, 1)), breakdown=breakdown(out, seconds, [before, after, swapped]),
-            peak_memory_mb=round(peak_memory_mb()), before=before, after=after,
+            peak_memory_mb=round(peak_memory_mb()), skipped_rows=len(bad.found), before=before, after=after,
             paired_p=evaluation.paired_p([a.correct for a in answers_before], [a.correct for a in answers_after]), swapped_audio=swapped,
         )
         if state.is_main_process:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler, is_async_callable
 
-from .audio import AudioError, load_audio
+from .audio import Sealed
 from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, used_frames
 from .prompts import audio_parts, with_audio
 from .rewards import completion_text
@@ -67,8 +68,8 @@ class AudioGRPOTrainer(GRPOTrainer):
     `algorithm` "reinforce++" replaces the group-relative advantages by `batch_advantages`; all else is the same.
     `rollout_file` gets one JSON line a completion: step, id, completion, each reward, advantage.
     A slow reward function may carry `begin(completions)`: it is called as soon as the texts are sampled, to start work elsewhere while they are scored.
-    Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that can't be used whole,
-    TrainingError for rewards, losses or gradients that are NaN or infinite.
+    Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that isn't there, can't be used whole or was changed since the trainer was
+    made, and TrainingError for rewards, losses or gradients that are NaN or infinite.
     """
 
     def __init__(self, model, reward_funcs, args=None, train_dataset=None, *, algorithm: str = "grpo", rollout_file: Path | None = None, **kwargs):
@@ -80,12 +81,22 @@ class AudioGRPOTrainer(GRPOTrainer):
         super().__init__(model=model, reward_funcs=reward_funcs, args=args, train_dataset=train_dataset, **kwargs)
         self.algorithm, self.rollout_file = algorithm, rollout_file
         self._sound, self._sound_fields, self._scored, self._row_ids, self._ids = None, AUDIO_FIELDS, None, {}, []
+        self._clips = Sealed()
+        if isinstance(train_dataset, Dataset) and "audio" in train_dataset.column_names:
+            self._note_clips(train_dataset)
         self.seconds = dict.fromkeys(PHASES, 0.0)  # where the time went since the last log
         config = self.accelerator.unwrap_model(self.model).config
         self._audio_token, self._audio_start = config.audio_token_id, config.audio_start_token_id
         # TRL suppresses the image placeholder alone. Both places matter: generate reads the one, evaluation steps the other.
         suppressed = sorted({*(self.generation_config.suppress_tokens or []), *placeholder_ids(config)})
         self.generation_config.suppress_tokens = self.generation_kwargs["suppress_tokens"] = suppressed
+
+    def _note_clips(self, rows):
+        """Notes every clip as it is now. What is missing is told before the first step."""
+        names = rows["id"] if "id" in rows.column_names else ["without id"] * len(rows)
+        for name, path in zip(names, rows["audio"]):
+            if path is not None:
+                self._clips.check(name, path)
 
     def _set_signature_columns_if_needed(self):
         super()._set_signature_columns_if_needed()
@@ -168,10 +179,7 @@ class AudioGRPOTrainer(GRPOTrainer):
         for part in audio_parts(prompts):
             path = part["audio"]
             if path not in clips:  # a group repeats its clip
-                try:
-                    clips[path] = load_audio(path, limit)
-                except AudioError as error:
-                    raise AudioError(f"row {self._row_ids.get(path)}: {error}") from error
+                clips[path] = self._clips.load(self._row_ids.get(path, "without id"), path, limit)
         if not clips:
             return super()._tokenize_prompts(prompts)
         heard = [[{**m, "content": [_with_clip(part, clips) for part in m["content"]]} for m in prompt] for prompt in prompts]

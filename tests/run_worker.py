@@ -1,5 +1,16 @@
-"""A small run in a process of its own, for tests that launch several of them or kill one: `run_worker.py OUT DATA [--given] [--resume] [--micro-batch N]`."""
+"""A small run in a process of its own, for tests that launch several of them or kill one: `run_worker.py OUT DATA [--given] [--resume] [--micro-batch N]`.
+
+`run_worker.py --nursery` does the slow imports once. Then each line that it reads, a JSON object with `out`, `data` and perhaps `resume`, `kill_at` and
+`delay`, is a run in a child process of it, and each line that it writes is how that child ended (0, or minus the signal). `kill_at` N sends SIGKILL
+when the run is about to change the N-th file or folder of its own, or `delay` seconds later.
+"""
 import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +22,7 @@ COMPLETIONS = (
     "<think>nothing follows</think>\nAnswer: not-entailed", "<think>never closed",
 )
 SMALL = dict(name="small", group_size=4, prompts_per_step=4, steps=4, save_every=2, max_completion_tokens=20, beta=0.1)
+CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
 
 
 def given(self, prompt_ids, *_, **__):
@@ -20,7 +32,54 @@ def given(self, prompt_ids, *_, **__):
     return [self.processing_class.tokenizer(text + "<|im_end|>")["input_ids"] for text in texts], None
 
 
+def run(out: Path, data: str, resume: bool = False, micro_batch: int = 8) -> None:
+    profiles.PROFILES["small"] = replace(profiles.get("tiny"), data=data, micro_batch=micro_batch, **SMALL)
+    runs.train("small", out, resume=resume)
+
+
+def changes(event: str, args: tuple) -> bool:
+    """Is this audit event about to change a file? `open` tells the mode of open(), or the flags of os.open()."""
+    if event == "open":
+        mode, flags = args[1], args[2]
+        return any(c in "wax+" for c in mode) if isinstance(mode, str) else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+    return event in CHANGES
+
+
+def kill_at(number: int, delay: float, out: str) -> None:
+    """Lets this process die at its change of that number below `out`."""
+    left = [number]
+
+    def die():
+        time.sleep(delay)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def hook(event, args):
+        if left[0] and changes(event, args) and str(args[0]).startswith(out):
+            left[0] -= 1
+            if not left[0]:
+                threading.Thread(target=die).start() if delay else die()
+
+    sys.addaudithook(hook)
+
+
+def nursery() -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        if not (child := os.fork()):
+            log = os.open(os.devnull if "log" not in order else order["log"], os.O_WRONLY | os.O_CREAT)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            if "kill_at" in order:
+                kill_at(order["kill_at"], order.get("delay", 0), order["out"])
+            run(Path(order["out"]), order["data"], order.get("resume", False))
+            sys.stdout.flush()
+            os._exit(0)
+        print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--nursery"]:
+        sys.exit(nursery())
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("data")
@@ -28,7 +87,6 @@ if __name__ == "__main__":
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--micro-batch", type=int, default=8)
     args = parser.parse_args()
-    profiles.PROFILES["small"] = replace(profiles.get("tiny"), data=args.data, micro_batch=args.micro_batch, **SMALL)
     if args.given:
         AudioGRPOTrainer._generate_single_turn = given
-    runs.train("small", args.out, resume=args.resume)
+    run(args.out, args.data, args.resume, args.micro_batch)

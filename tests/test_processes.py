@@ -3,16 +3,20 @@ them writes. A run that is killed without warning goes on as if nothing had happ
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
+from soundmind_lite import runs
+
+KILLS = int(os.environ.get("SOUNDMIND_KILLS", 6))  # a night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/test_processes.py -k killed`
+CHANGES = 65  # of files and folders, in a run of four steps
 WORKER = str(ROOT / "tests" / "run_worker.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -68,34 +72,69 @@ def test_a_batch_that_does_not_divide_is_named(eight_rows, tmp_path):
     assert "micro_batch 16 on 2 processes does not divide the 16 completions of a step" in done.stderr
 
 
+def test_two_processes_go_on_from_their_checkpoint(two_runs, eight_rows, tmp_path):
+    """What a stop after the first checkpoint leaves: each process has its own random numbers in it."""
+    stopped = shutil.copytree(two_runs[1], tmp_path / "stopped")
+    for name in ("result.json", "after.json"):
+        (stopped / name).unlink()
+    for name in ("adapter", "checkpoint-4"):
+        shutil.rmtree(stopped / name)
+    assert [path.name for path in runs.complete_checkpoints(stopped)] == ["checkpoint-2"]
+    done = run(stopped, eight_rows, "--given", "--resume", launcher=TORCHRUN)
+    assert done.returncode == 0, done.stderr[-3000:]
+    weights = adapter(two_runs[1])
+    assert all(torch.equal(weight, weights[name]) for name, weight in adapter(stopped).items())
+    assert [m["step"] for m in lines(stopped / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
 @pytest.fixture(scope="module")
-def never_killed(eight_rows, tmp_path_factory):
+def child(eight_rows):
+    """Runs in a child process, which may be killed; returns how it ended and what it printed."""
+    command, pipe = [sys.executable, WORKER, "--nursery"], subprocess.PIPE
+    with subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as nursery:
+
+        def start(out, **order):
+            log = out.with_suffix(".log")
+            nursery.stdin.write(json.dumps(dict(out=str(out), data=str(eight_rows), log=str(log), **order)) + "\n")
+            nursery.stdin.flush()
+            return int(nursery.stdout.readline()), log
+
+        yield start
+        nursery.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def never_killed(child, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    assert run(folder, eight_rows).returncode == 0
-    return adapter(folder)
+    assert child(folder)[0] == 0
+    return folder
 
 
-@pytest.mark.parametrize("number", range(int(os.environ.get("SOUNDMIND_KILLS", 1))))
-def test_a_killed_run_goes_on_bit_by_bit(number, never_killed, eight_rows, tmp_path):
-    """SIGKILL at a random moment after a random step, then --resume: the final weights are those of a run that was never killed."""
-    rng = random.Random()
-    step, delay = rng.randint(1, 3), rng.uniform(0, 0.5)
-    killed, metrics = tmp_path / "killed", tmp_path / "killed" / "metrics.jsonl"
-    process = subprocess.Popen([sys.executable, WORKER, str(killed), str(eight_rows)], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (metrics.exists() and len(metrics.read_bytes().splitlines()) >= step):
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    moment = f"killed {delay:.2f} s after step {step}"
-    assert not (killed / "result.json").exists(), moment
-    done = run(killed, eight_rows, "--resume")
-    assert done.returncode == 0, moment + done.stderr[-2000:]
+def test_the_same_seed_gives_the_same_run(child, never_killed, tmp_path):
+    """In two processes: every sampled completion and every weight."""
+    assert child(tmp_path / "run")[0] == 0
+    assert (tmp_path / "run" / "completions.jsonl").read_bytes() == (never_killed / "completions.jsonl").read_bytes()
+    assert all(torch.equal(weight, adapter(never_killed)[name]) for name, weight in adapter(tmp_path / "run").items())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the killed runs are forks")
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_killed_run_goes_on_bit_by_bit(number, child, never_killed, tmp_path):
+    """SIGKILL while a file is written (even numbers) or in what follows it, such as sampling: the final weights are those of a run that was never killed."""
+    rng, killed = random.Random(), tmp_path / "run"
+    place, delay = rng.randint(1, CHANGES), rng.uniform(0, 0.01) if number % 2 == 0 else rng.uniform(0, 0.6)
+    end, log = child(killed, kill_at=place, delay=delay)
+    moment = f"killed {1000 * delay:.0f} ms after change {place}"
+    assert end in (0, signal.SIGKILL), moment + log.read_text()[-2000:]
+    if not (killed / "result.json").exists():
+        end, log = child(killed, resume=(killed / "run.json").exists())
+        assert end == 0, moment + log.read_text()[-2000:]
     resumed = adapter(killed)
-    assert all(torch.equal(weight, resumed[name]) for name, weight in never_killed.items()), moment
-    assert [m["step"] for m in lines(metrics)] == [1, 2, 3, 4], moment
+    assert all(torch.equal(weight, resumed[name]) for name, weight in adapter(never_killed).items()), moment
+    assert [m["step"] for m in lines(killed / "metrics.jsonl")] == [1, 2, 3, 4], moment
     assert [r["step"] for r in lines(killed / "completions.jsonl")] == [s for s in (1, 2, 3, 4) for _ in range(16)], moment
+    before, after = (json.loads((folder / "result.json").read_text()) for folder in (never_killed, killed))
+    assert after["after"]["accuracy"] == before["after"]["accuracy"], moment
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp", "zero3"])

@@ -11,7 +11,7 @@ from soundmind_lite.runs import RunError
 
 MEASURES = {"seconds", "accuracy", "ci_low", "ci_high", "sampled_accuracy", "premises_exact", "format_rate", "n"}
 SMALL = dict(name="small", group_size=4, prompts_per_step=2, micro_batch=8, steps=4, save_every=2, max_completion_tokens=40)
-RESULT = {"profile", "seed", "algorithm", "steps", "seconds", "breakdown", "peak_memory_mb", "before", "after", "paired_p", "swapped_audio"}
+RESULT = {"profile", "seed", "algorithm", "steps", "seconds", "breakdown", "peak_memory_mb", "skipped_rows", "before", "after", "paired_p", "swapped_audio"}
 
 
 @pytest.fixture

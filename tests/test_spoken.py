@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from soundmind_lite import data, evaluation, rewards, runs, speech, spoken, spoken_evaluation
+from soundmind_lite import data, evaluation, rewards, runs, speech, spoken, spoken_evaluation, training_data
 from soundmind_lite.profiles import ASSETS
 
 GOOD = "<think>All poets are robins. So all poets are wizards. This matches the conclusion.</think>\nAnswer: entailed"
@@ -104,7 +104,7 @@ def test_training_tells_the_workers_what_was_sampled(fresh_tiny, eight_rows, tmp
 def test_rows_for_spoken_answers_have_a_reference():
     rows = data.load_alr("mini", "dev")
     row = data.training_rows(rows, "audio-audio")[0]
-    assert row["reference_seconds"] == pytest.approx((data.reasoning_words(rows[0]) + 2) / (164 / 60))
+    assert row["reference_seconds"] == pytest.approx((training_data.reasoning_words(rows[0]) + 2) / (164 / 60))
     assert row["audio"] is not None
     assert data.training_rows(rows, "text-audio")[0]["audio"] is None
     assert "reference_seconds" not in data.training_rows(rows).column_names
