@@ -239,7 +239,9 @@ def main() -> int:
     except Exception as error:  # one clear line for a person; the whole trace for who asks
         if os.environ.get("SOUNDMIND_TRACE"):
             raise
-        print(f"error: {error or type(error).__name__}", file=sys.stderr)
+        from .sources import without_secrets
+
+        print(f"error: {without_secrets(str(error)) or type(error).__name__}", file=sys.stderr)
         return 1
     return 0
 

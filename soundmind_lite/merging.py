@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import models, profiles, report
+from .run_folder import check_writable
 from .runs import RunError, facts_of, with_adapter
 
 CARD = """# {model}, trained on spoken logic questions
@@ -54,18 +55,19 @@ def card(result: dict, rewards: list[str]) -> str:
 def merge(run: str | Path, out: str | Path) -> Path:
     """Writes the merged thinker, the processor and the card of a finished run to `out`, a folder that must not exist; returns it.
 
-    A 4-bit run is merged into the unquantised weights. Raises RunError if the run isn't finished or the folder exists.
+    A 4-bit run is merged into the unquantised weights. Raises RunError if the run isn't finished, or the folder exists or can't be made.
     """
     run, out = Path(run), Path(out)
     result = facts_of(run)
     if out.exists():
         raise RunError(f"{out} exists already; choose another folder")
+    check_writable(out)
     profile = replace(profiles.get(result["profile"]), four_bit=False)
     beside = out.with_name(f"{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     model, _ = models.load(profile)
     with_adapter(model, run).save_pretrained(beside)
-    models.AudioProcessor.from_pretrained(profile.model).save_pretrained(beside)
+    models.AudioProcessor.from_pretrained(profile.model, **models.NO_CODE).save_pretrained(beside)
     settings = json.loads((run / "run.json").read_text(encoding="utf-8"))
     (beside / "README.md").write_text(card(result, settings["rewards"]), encoding="utf-8")
     os.replace(beside, out)  # whole, or not at all

@@ -15,6 +15,9 @@ from .profiles import Profile
 from .prompts import audio_parts
 
 TOKENS = ("image_token", "audio_token", "video_token", "vision_bos_token", "vision_eos_token", "audio_bos_token", "audio_eos_token")
+# A checkpoint is data. Code that lies beside it is never run, without asking; weights that are pickles, which can hold code, are not read.
+NO_CODE = {"trust_remote_code": False}
+WEIGHTS_ONLY = NO_CODE | {"use_safetensors": True}
 AUDIO_FIELDS = ("input_features", "feature_attention_mask")
 
 
@@ -72,7 +75,7 @@ def encoded(processor, conversations: list[list[dict]], device) -> dict[str, tor
 
 def load_processor(path: str | Path, audio_seconds: float) -> AudioProcessor:
     """The processor of a checkpoint, padding clips to `audio_seconds` instead of the checkpoint's own (300 s for the 7B), with features that are remembered."""
-    processor = AudioProcessor.from_pretrained(path)
+    processor = AudioProcessor.from_pretrained(path, **NO_CODE)
     extractor = processor.feature_extractor = WhisperFeatureExtractor(**processor.feature_extractor.to_dict())
     extractor.chunk_length = int(-(-audio_seconds // 1))
     extractor.n_samples = extractor.chunk_length * extractor.sampling_rate
@@ -93,6 +96,7 @@ def load(profile: Profile | str):
     processor = load_processor(profile.model, profile.max_audio_seconds)
     model, report = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(
         profile.model, dtype=getattr(torch, profile.dtype), quantization_config=quantisation(profile), output_loading_info=True,
+        **WEIGHTS_ONLY,
     )
     if lacking := sorted(report["missing_keys"]):
         parts = sorted({".".join(name.split(".")[:2]) for name in lacking})

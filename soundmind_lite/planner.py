@@ -111,7 +111,7 @@ def config_of(model: str):
 
     if model in SHAPES:
         return Qwen2_5OmniThinkerConfig(**SHAPES[model])
-    config = AutoConfig.from_pretrained(Path(model) if Path(model).is_dir() else model)
+    config = AutoConfig.from_pretrained(Path(model) if Path(model).is_dir() else model, trust_remote_code=False)
     return getattr(config, "thinker_config", config)
 
 

@@ -130,6 +130,8 @@ def table(result: dict) -> str:
     if "breakdown" in result:
         shares = sorted(result["breakdown"].items(), key=lambda part: -part[1])
         lines.append("time: " + ", ".join(f"{name} {part / result['seconds']:.0%}" for name, part in shares))
+    if result.get("skipped_rows"):
+        lines.append(f"{result['skipped_rows']} rows left out, since they can't be used; skipped.json lists them")
     if result["profile"] == "tiny":
         lines.append("A tiny model on a tiny task: these figures say nothing about the paper's.")
     return "\n".join(lines)

@@ -271,7 +271,9 @@ def facts_of(run: str | Path) -> dict:
 
 
 def with_adapter(model, run: Path):
-    """The model with the adapter of a run merged into it, in place."""
+    """The model with the adapter of a run merged into it, in place. RunError if there is none in safetensors: other formats can hold code."""
+    if not (Path(run) / "adapter" / "adapter_model.safetensors").is_file():
+        raise RunError(f"{run} has no adapter/adapter_model.safetensors, and weights in other formats aren't read; train it again")
     return PeftModel.from_pretrained(model, str(Path(run) / "adapter")).merge_and_unload().eval()
 
 

@@ -176,7 +176,7 @@ def rollout_group(rollouts: list[dict], row: dict) -> str:
     names = [name for name in rollouts[0] if name.endswith("_reward")]
     cards = []
     for number, rollout in enumerate(sorted(rollouts, key=lambda r: -r["advantage"]), 1):
-        points = ", ".join(f"{name.removesuffix('_reward').replace('_', '&nbsp;')}&nbsp;{rollout[name]:.2f}" for name in names)
+        points = ", ".join(f"{html.escape(name.removesuffix('_reward')).replace('_', '&nbsp;')}&nbsp;{rollout[name]:.2f}" for name in names)
         cards.append(
             f'<div style="flex:1 1 15em; border:1px solid {GREY}; padding:0.4em; min-width:13em"><strong>{number}. advantage {rollout["advantage"]:+.2f}</strong>'
             f'{signed_bar(rollout["advantage"], largest)}<small>{points}</small><div style="{MONO}; font-size:85%">{marked(rollout["completion"])}</div></div>'

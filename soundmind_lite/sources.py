@@ -18,6 +18,7 @@ import fsspec
 CACHE = Path(os.environ.get("SOUNDMIND_CACHE", Path.home() / ".cache" / "soundmind_lite"))
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+SECRET = re.compile(r"(?<=://)[^/\s@]*@|(?<=[^\s?])\?[^\s:'\"]+")  # user and password, or the query, of a URL
 KEEP_FREE_GB = 1.0  # what must stay free on the disk
 FETCHES = 8  # files that are fetched side by side
 
@@ -34,6 +35,7 @@ class Source:
     root: str
     cache: Path | None
     name: str
+    hidden: tuple[str, ...] = ()  # what an URL holds for its host alone
 
     def path(self, *parts: str) -> str:
         return "/".join((self.root.rstrip("/"), *parts)).lstrip("/" if self.cache else "")
@@ -45,7 +47,7 @@ class Source:
         except (FileNotFoundError, KeyError, IsADirectoryError):
             return None
         except Exception as error:
-            raise SourceError(f"{self.name}: {type(error).__name__}: {error!s:.200}; is it a folder that isn't there, or a hub id without a network?") from error
+            raise SourceError(f"{self.name}: {told(error, self.hidden)}; is it a folder that isn't there, or a hub id without a network?") from error
 
     def shown(self, *parts: str) -> str:
         """A name of the file for a person."""
@@ -63,16 +65,36 @@ def open_source(source: str | Path) -> Source:
         fs = fsspec.filesystem("zip", fo=text)
         return Source(fs, _root_in(fs), _cache_of(str(Path(text).resolve())), text)
     if "://" in text:
-        fs, root = fsspec.core.url_to_fs(text)
-        return Source(fs, root, _cache_of(text), text)
+        hidden = tuple(SECRET.findall(text))
+        try:
+            fs, root = fsspec.core.url_to_fs(text)
+        except Exception as error:
+            raise SourceError(f"{without_secrets(text)}: {told(error, hidden)}") from error
+        return Source(fs, root, _cache_of(text), without_secrets(text), hidden)
     if HUB_ID.fullmatch(text):
         fs, root = fsspec.core.url_to_fs(f"hf://datasets/{text}")
         return Source(fs, root, _cache_of(text), text)
     raise ValueError(f"{text!r} is neither 'mini' nor a folder, a zip or a hub id (owner/name)")
 
 
+def without_secrets(text: str, hidden: tuple[str, ...] = ()) -> str:
+    """A text whose URLs have lost user, password and query, which often hold a key; and without the parts that are `hidden`, wherever they stand.
+
+    >>> without_secrets("GET https://<user>:<password>@host/alr.zip?token=abc failed")
+    'GET https://host/alr.zip failed'
+    """
+    for part in hidden:
+        text = text.replace(part, "")
+    return SECRET.sub("", text)
+
+
+def told(error: Exception, hidden: tuple[str, ...]) -> str:
+    """An error of a file system, short and without secrets."""
+    return f"{type(error).__name__}: {without_secrets(str(error), hidden):.200}"
+
+
 def _cache_of(name: str) -> Path:
-    return CACHE / (re.sub(r"\W+", "-", name)[-60:] + "-" + hashlib.sha256(name.encode()).hexdigest()[:8])
+    return CACHE / (re.sub(r"\W+", "-", without_secrets(name))[-60:] + "-" + hashlib.sha256(name.encode()).hexdigest()[:8])
 
 
 def _root_in(fs) -> str:

@@ -5,6 +5,7 @@ spoken. Tried on a CPU with a tiny full model of random weights, which goes thro
 published checkpoints: not run.
 """
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -28,16 +29,19 @@ class TooShort(ValueError):
 
 def has_talker(profile: Profile) -> bool:
     """Is the profile's checkpoint a full one?"""
-    return hasattr(AutoConfig.from_pretrained(profile.model), "talker_config")
+    return hasattr(AutoConfig.from_pretrained(profile.model, **models.NO_CODE), "talker_config")
 
 
 def load_full(profile: Profile) -> tuple[Qwen2_5OmniForConditionalGeneration, AudioProcessor]:
     """`(model, processor)` of a full checkpoint, talker included. CheckpointError if the checkpoint is a thinker alone, or lacks its voices (`spk_dict.pt`)."""
     if not has_talker(profile):  # or transformers would make up a talker of full size
         raise CheckpointError(f"{profile.model} is no full checkpoint: it holds a thinker alone")
-    model = Qwen2_5OmniForConditionalGeneration.from_pretrained(
-        profile.model, dtype=getattr(torch, profile.dtype), quantization_config=models.quantisation(profile, full=True),
-    )
+    try:
+        model = Qwen2_5OmniForConditionalGeneration.from_pretrained(
+            profile.model, dtype=getattr(torch, profile.dtype), quantization_config=models.quantisation(profile, full=True), **models.WEIGHTS_ONLY,
+        )
+    except UnpicklingError as error:  # the one pickle that is read, and nothing but tensors from it
+        raise CheckpointError(f"{profile.model}: spk_dict.pt holds more than tensors, which can be code; get the checkpoint from its publisher") from error
     if not getattr(model, "speaker_map", None):
         raise CheckpointError(f"{profile.model} has no voice: spk_dict.pt must lie beside the weights of {Path(profile.model).name}")
     device = "cuda" if torch.cuda.is_available() else "cpu"

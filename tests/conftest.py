@@ -1,5 +1,7 @@
 """Fixtures: the shipped tiny model and rows, and clips made on the spot. One torch thread: idle threads that spin cost more than they give."""
+import contextlib
 import os
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+TALKER = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +65,33 @@ def tone(tmp_path):
     return write
 
 
+@pytest.fixture
+def nobody():
+    """A context in which this process may read and write no more than others may; root is let through everywhere."""
+
+    @contextlib.contextmanager
+    def without_rights():
+        if not hasattr(os, "geteuid"):
+            pytest.skip("the rights of files are others on Windows")
+        user = os.geteuid()
+        if not user:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(user)
+
+    return without_rights
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that anybody may enter; pytest's own are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def eight_rows(tmp_path_factory):
     """A folder in the published layout with the first eight rows of mini_alr's train and test splits."""
@@ -75,4 +105,36 @@ def eight_rows(tmp_path_factory):
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         for i in range(1, 9):
             shutil.copytree(ASSETS / "mini_alr" / split / f"{i:04}", folder / split / f"{i:04}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def full_checkpoint(tiny, tmp_path_factory):
+    """A full Qwen2.5-Omni (thinker, talker, token2wav, spk_dict.pt) in shards, with tiny_omni as its thinker."""
+    import torch
+    from transformers import Qwen2_5OmniConfig, Qwen2_5OmniForConditionalGeneration
+
+    thinker, processor = tiny
+    inner = thinker.config
+    config = Qwen2_5OmniConfig(
+        thinker_config=inner.to_dict(),
+        talker_config=dict(
+            **TALKER, embedding_size=inner.text_config.hidden_size, vocab_size=64, tts_codec_start_token_id=60, tts_codec_end_token_id=61,
+            tts_codec_pad_token_id=62, tts_codec_mask_token_id=63, tts_text_start_token_id=1, tts_text_end_token_id=2, tts_text_pad_token_id=3, rope_parameters=dict(rope_type="default", rope_theta=10_000.0, mrope_section=[2, 3, 3]),
+        ),
+        token2wav_config=dict(
+            dit_config=dict(
+                hidden_size=64, num_hidden_layers=2, num_attention_heads=2, head_dim=32, emb_dim=32, num_embeds=64, enc_dim=32, enc_emb_dim=16,
+                enc_channels=[32, 32, 32, 32, 96], enc_attention_channels=16, look_ahead_layers=[1], look_backward_layers=[0],
+            ),
+            bigvgan_config=dict(upsample_initial_channel=64),
+        ),
+        enable_audio_output=True,
+    )
+    model = Qwen2_5OmniForConditionalGeneration(config)
+    model.thinker.load_state_dict(thinker.state_dict())
+    folder = tmp_path_factory.mktemp("full")
+    model.save_pretrained(folder, max_shard_size="2MB")
+    processor.save_pretrained(folder)
+    torch.save({"Chelsie": {"bos_token": 5, "cond": torch.zeros(1, 16), "ref_mel": torch.zeros(1, 100, 80)}}, folder / "spk_dict.pt")
     return folder

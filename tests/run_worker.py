@@ -66,7 +66,7 @@ def nursery() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if not (child := os.fork()):
-            log = os.open(os.devnull if "log" not in order else order["log"], os.O_WRONLY | os.O_CREAT)
+            log = os.open(order.get("log", os.devnull), os.O_WRONLY | os.O_CREAT)
             os.dup2(log, 1)
             os.dup2(log, 2)
             if "kill_at" in order:

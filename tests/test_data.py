@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from soundmind_lite import data
-from soundmind_lite.data import ALRFormatError, load_alr
+from soundmind_lite.data import ALRFormatError, SkippedRows, load_alr
 
 COLUMNS = {"id", "split", "question", "major_premise", "minor_premise", "conclusion", "reasoning", "label", "question_audio", "answer_audio"}
 QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'
@@ -44,26 +44,43 @@ def test_without_audio_there_are_no_paths():
     assert set(load_alr("mini", "dev", audio=None)["question_audio"]) == {None}
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"id": "0001",', r"dev.jsonl, line 2: not JSON"),
-        ("[1, 2]", "line 2: expected an object"),
-        (json.dumps({k: v for k, v in good_row("7").items() if k != "answer"}), "line 2, id '7': the field 'answer' is missing"),
-        (good_row("7", label=2), "line 2, id '7': label must be 1 .* got 2"),
-        (good_row("7", label="1"), "line 2, id '7': 'label' must be of type int, got '1'"),
-        (good_row("7", label=True), "'label' must be of type int"),
-        (good_row("../../etc"), "an id is a file name"),
-        (good_row("7") | {"user_content": "What follows?"}, "the question has no"),
-        ("[" * 200_000, "line 2: not JSON"),
-        ('{"id": "7", "label": ' + "1" * 5000 + "}", "line 2: not JSON"),
-        (good_row("7", answer="So \ud800."), "'answer' holds half of a Unicode pair"),
-        (good_row("0001"), "line 2, id '0001': the same id stands on line 1"),
-    ],
-)
+BAD_LINES = [
+    ('{"id": "0001",', r"dev.jsonl, line 2: not JSON"),
+    ("[1, 2]", "line 2: expected an object"),
+    (json.dumps({k: v for k, v in good_row("7").items() if k != "answer"}), "line 2, id '7': the field 'answer' is missing"),
+    (good_row("7", label=2), "line 2, id '7': label must be 1 .* got 2"),
+    (good_row("7", label="1"), "line 2, id '7': 'label' must be of type int, got '1'"),
+    (good_row("7", label=True), "'label' must be of type int"),
+    (good_row("../../etc"), "an id is a file name"),
+    (good_row("7") | {"user_content": "What follows?"}, "the question has no"),
+    ("[" * 200_000, "line 2: not JSON"),
+    ('{"id": "7", "label": ' + "1" * 5000 + "}", "line 2: not JSON"),
+    (good_row("7", answer="So \ud800."), "'answer' holds half of a Unicode pair"),
+    (good_row("0001"), "line 2, id '0001': the same id stands on line 1"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), BAD_LINES)
 def test_a_bad_line_is_named(folder, line, message):
     with pytest.raises(ALRFormatError, match=message):
         load_alr(folder(good_row(), line), "dev")
+
+
+def test_bad_lines_are_left_out_and_listed(folder):
+    root = folder(good_row(), *(line for line, _ in BAD_LINES), good_row("last"))
+    with pytest.warns(SkippedRows, match=f"{len(BAD_LINES)} of {len(BAD_LINES) + 2} rows are left out") as told:
+        rows = load_alr(root, "dev", audio=None, on_bad_row="skip")
+    assert rows["id"] == ["0001", "last"]
+    assert [name for name, _ in told[0].message.rows] == [f"dev, line {i}" for i in range(2, len(BAD_LINES) + 2)]
+    assert str(told[0].message).count("line ") >= 10
+    assert "… and" in str(told[0].message)
+
+
+def test_rows_that_are_all_bad_are_an_error(folder):
+    with pytest.warns(SkippedRows), pytest.raises(ALRFormatError, match=r"none of 2 rows can be used; the first: .*line 1: not JSON"):
+        load_alr(folder("{", "["), "dev", on_bad_row="skip")
+    with pytest.raises(ValueError, match="on_bad_row must be 'raise' or 'skip', got 'ignore'"):
+        load_alr("mini", on_bad_row="ignore")
 
 
 def test_bad_bytes_are_named(folder):
@@ -136,6 +153,9 @@ def test_a_row_without_reasoning_is_named_before_training(folder):
     rows = load_alr(folder(good_row(), good_row("7", answer="Answer: entailed.")), "dev")
     with pytest.raises(ALRFormatError, match="row dev/7: the answer holds no reasoning"):
         data.training_rows(rows)
+    with pytest.warns(SkippedRows, match="1 of 2 rows are left out") as told:
+        assert data.training_rows(rows, on_bad_row="skip")["id"] == ["0001"]
+    assert told[0].message.rows[0][0] == "dev/7"
 
 
 def test_a_question_is_read_in_linear_time_and_as_it_stands():

@@ -1,14 +1,16 @@
-"""Runs under fire: two in one folder, a full disk, a full memory. The error says what is whole, and the run can go on from it.
-
-Killed runs are in test_processes.py; a night of them: `SOUNDMIND_KILLS=20 python -m pytest tests/test_processes.py -k killed`.
+"""Runs under fire: two in one folder, a full disk, a full memory, a folder that can't be written, rows and clips that are bad or change. The error says what
+is whole, and the run can go on from it. Killed runs are in test_processes.py.
 """
+import json
+import shutil
 import sys
 from dataclasses import replace
 
 import pytest
 import torch
 
-from soundmind_lite import data, grpo, profiles, run_folder, runs
+from soundmind_lite import data, profiles, run_folder, runs
+from soundmind_lite.audio import AudioError
 from soundmind_lite.seam import TrainingError
 
 SMALL = replace(profiles.get("tiny"), group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
@@ -86,17 +88,110 @@ def test_a_full_memory_says_what_to_lower(error, words, small, tmp_path):
         runs.train("small", tmp_path / "run", steps=1, rewards=[hungry])
 
 
-def test_a_clip_deleted_or_changed_during_training_stops_it_or_is_heard_anew(eight_rows, tmp_path):
-    import shutil
-
-    from soundmind_lite.audio import AudioError
-
+@pytest.fixture
+def own_rows(eight_rows, tmp_path, monkeypatch):
+    """A copy of eight rows that a test may spoil; the profile "small" trains on it."""
     folder = shutil.copytree(eight_rows, tmp_path / "data")
-    rows = data.training_rows(data.load_alr(folder))
-    from soundmind_lite import models
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(SMALL, data=str(folder)))
+    return folder
 
-    trainer = grpo.trainer_for(SMALL, *models.load("tiny"), rows, tmp_path, steps=4, save_strategy="no")
-    for clip in folder.glob("train/*/question.*"):
-        clip.unlink()
-    with pytest.raises(AudioError, match=r"row 000\d: .*no such file"):
-        trainer.train()
+
+def clips_of(folder, split="train"):
+    return sorted(folder.glob(f"{split}/*/question.*"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"), [(lambda clip, other: clip.unlink(), "no such file"), (lambda clip, other: shutil.copyfile(other, clip), "was changed since this run began")]
+)
+def test_a_clip_deleted_or_changed_during_training_stops_it(spoil, words, own_rows, tmp_path):
+    """The last checkpoint is whole; with the clip put back the run goes on, with other rows it doesn't."""
+    kept, calls = shutil.copytree(own_rows, tmp_path / "kept"), []
+
+    def once(completions, **_):
+        calls.append(1)
+        if len(calls) == 2:
+            for clip in clips_of(own_rows):
+                spoil(clip, clips_of(kept, "test")[0])
+        return [1.0] * len(completions)
+
+    with pytest.raises(AudioError, match=rf"row 000\d: .*{words}"):
+        runs.train("small", tmp_path / "run", steps=3, rewards=[once])
+    assert {p.name for p in runs.complete_checkpoints(tmp_path / "run")} == {"checkpoint-1", "checkpoint-2"}
+    with pytest.raises((AudioError, runs.RunError), match=r"no such file|the rows or clips aren't those that the run began with; put them back"):
+        again(tmp_path / "run")
+    shutil.copytree(kept, own_rows, dirs_exist_ok=True)
+    assert again(tmp_path / "run")["steps"] == 3
+
+
+def test_a_test_clip_changed_during_the_run_spoils_no_comparison(own_rows, tmp_path):
+    def once(completions, **_):
+        shutil.copyfile(clips_of(own_rows)[0], clips_of(own_rows, "test")[0])
+        return [1.0] * len(completions)
+
+    with pytest.raises(AudioError, match=r"row test/0001: .*was changed since this run began"):
+        runs.train("small", tmp_path / "run", steps=1, rewards=[once])
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_a_bad_clip_stops_a_run_before_it_begins(own_rows, tmp_path):
+    clips_of(own_rows)[5].write_bytes(b"RIFF")
+    with pytest.raises(AudioError, match=r"row train/0006: .*not a readable sound file"):
+        runs.train("small", tmp_path / "run", steps=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_bad_rows_are_left_out_counted_and_listed(own_rows, tmp_path, capsys):
+    clips_of(own_rows)[5].write_bytes(b"RIFF")
+    clips_of(own_rows, "test")[0].unlink()
+    lines = (own_rows / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    (own_rows / "train.jsonl").write_text("\n".join(["{", *lines[1:]]), encoding="utf-8")
+    with pytest.warns(data.SkippedRows):
+        result = runs.train("small", tmp_path / "run", steps=1, on_bad_row="skip")
+    assert result["skipped_rows"] == 3
+    assert result["after"]["n"] == 7
+    listed = json.loads((tmp_path / "run" / "skipped.json").read_text())
+    assert [entry["row"] for entry in listed] == ["train, line 1", "train/0006", "test/0001"]
+    assert "3 rows left out" in capsys.readouterr().out
+
+
+def test_a_folder_that_cannot_be_written(small, open_folder, nobody, tmp_path):
+    (closed := open_folder / "closed").mkdir(mode=0o555)
+    with nobody(), pytest.raises(runs.RunError, match=r"nothing can be written to .*closed/run: .*closed: Permission denied; choose another --out"):
+        run_folder.check_folder(closed / "run", False, {})
+    (tmp_path / "file").touch()
+    with pytest.raises(runs.RunError, match=r"nothing can be written to .*: Not a directory"):
+        runs.train("small", tmp_path / "file" / "run", steps=1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /sys, where nobody can make a file")
+def test_a_folder_that_becomes_read_only(stopped):
+    kept, place = stopped / "kept", stopped / "metrics.jsonl"
+
+    def once(completions, **_):
+        if not kept.exists():
+            place.rename(kept)
+            place.symlink_to("/sys/metrics.jsonl")
+        return [1.0] * len(completions)
+
+    with pytest.raises(runs.RunError, match=r"metrics\.jsonl can't be written \(.*\); make it writable\. checkpoint-1 is whole: go on with --resume"):
+        runs.train("small", stopped, steps=3, rewards=[once], resume=True)
+    place.unlink()
+    kept.rename(place)
+    assert again(stopped)["steps"] == 3
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_line_that_was_cut_is_dropped(cut, stopped):
+    """A log is written line by line; a kill may leave the beginning of one, even one that ends in a brace."""
+    for name in ("metrics.jsonl", "completions.jsonl"):
+        with (stopped / name).open("a") as file:
+            file.write(json.dumps({"step": 2, "completion": "{a}" * 30})[:cut])
+    assert again(stopped)["steps"] == 3
+    assert [json.loads(line)["step"] for line in (stopped / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert len((stopped / "completions.jsonl").read_text().splitlines()) == 3 * 4
+
+
+def test_a_start_that_was_killed_leaves_a_folder_to_start_in(small, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json.part").write_text("{")
+    assert runs.train("small", tmp_path / "run", steps=1)["steps"] == 1

@@ -1,4 +1,5 @@
 """Sound under fire: forty kinds of bad or odd clips. Each is a named error that quotes the file, or is heard as it should be; none passes in silence."""
+import json
 import os
 import struct
 import sys
@@ -6,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from test_data import good_row
 
-from soundmind_lite.audio import MAX_AMPLITUDE, SAMPLE_RATE, AudioError, load_audio
+from soundmind_lite import data
+from soundmind_lite.audio import MAX_AMPLITUDE, SAMPLE_RATE, AudioError, Sealed, load_audio
 
 SECOND = np.sin(2 * np.pi * 440 * np.arange(SAMPLE_RATE) / SAMPLE_RATE).astype(np.float32) * 0.5
 
@@ -72,6 +75,7 @@ REFUSED = {
     "integers saved as floats": lambda p: raw_floats(p, SECOND * 32767), "1e30": lambda p: raw_floats(p, SECOND * 1e30),
     "13 s where 12 are allowed": lambda p: wav(p, np.tile(SECOND, 13)), "three hours": lambda p: wav(p, np.zeros(3 * 3600 * 1000, np.int16), 1000),
     "a rate that makes it too short": lambda p: header(p, rate=2_000_000_000),
+    "a name that is too long": lambda p: p.with_name("x" * 300 + "question.wav"),
     "NaN in one of two channels": lambda p: raw_floats(p, np.stack([SECOND, np.full_like(SECOND, np.nan)], 1)),
 }
 HEARD = {  # what it is heard as: seconds, and the largest sample
@@ -115,3 +119,51 @@ def test_what_is_no_file_is_told_apart(kind, words, tmp_path):
 
 def test_there_are_forty_kinds():
     assert len(REFUSED) + len(HEARD) >= 40
+
+
+def test_no_permission(open_folder, nobody):
+    closed, clip = folder(open_folder / "closed"), wav(open_folder / "question.wav")
+    wav(closed / "question.wav")
+    closed.chmod(0)
+    clip.chmod(0)
+    for path, words in ((clip, "not a readable sound file"), (closed / "question.wav", "Permission denied")):
+        with nobody(), pytest.raises(AudioError, match=rf"question\.wav: {words}"):
+            load_audio(path)
+    closed.chmod(0o700)
+
+
+@pytest.fixture
+def all_kinds(tmp_path):
+    """A split whose rows have a clip of each refused kind, between two that are good; and the names of the bad ones."""
+    names = {f"{i:02}": kind for i, kind in enumerate(REFUSED, 1) if kind != "a name that is too long" and (kind != "a FIFO" or sys.platform != "win32")}
+    for name in ("00", *names, "99"):
+        (tmp_path / "dev" / name).mkdir(parents=True)
+        REFUSED.get(names.get(name), wav)(tmp_path / "dev" / name / "question.wav")
+    lines = [json.dumps(good_row(name)) for name in ("00", *names, "99")]
+    (tmp_path / "dev.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return tmp_path, [f"dev/{name}" for name in names]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_data_set_with_all_of_them(all_kinds, streaming):
+    """`on_bad_row="skip"` leaves the good ones and lists the others; "raise" stops at the first."""
+    root, bad = all_kinds
+    with pytest.warns(data.SkippedRows) as told:
+        assert [row["id"] for row in data.load_alr(root, "dev", streaming, on_bad_row="skip", max_seconds=12)] == ["00", "99"]
+    assert sorted(name for warning in told for name, _ in warning.message.rows) == bad
+    with pytest.raises(AudioError, match=r"row dev/01: .*no such file"):
+        list(data.load_alr(root, "dev", streaming, max_seconds=12))
+
+
+def test_a_clip_that_is_written_to_is_another_clip(tmp_path):
+    """Heard anew by who reads it, and refused where it was sealed."""
+    path, sealed = wav(tmp_path / "question.wav"), Sealed()
+    before = sealed.load("dev/1", path)
+    wav(path, SECOND[::-1])
+    os.utime(path, ns=(0, 0))
+    assert not np.array_equal(load_audio(path), before)
+    with pytest.raises(AudioError, match=r"row dev/1: .*question\.wav was changed since this run began; put the clip back"):
+        sealed.load("dev/1", path)
+    path.unlink()
+    with pytest.raises(AudioError, match=r"row dev/1: .*no such file"):
+        sealed.check("dev/1", path)

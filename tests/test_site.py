@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from conftest import ROOT
+from test_safety import files_with_keys
 
 import soundmind_lite
 from soundmind_lite import site
@@ -148,6 +149,10 @@ def built(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert [path.name for path in out.parent.iterdir()] == ["html"], "it leaves nothing beside the site"
     return out
+
+
+def test_no_page_holds_a_key(built):
+    assert files_with_keys(built) == {}
 
 
 @pytest.fixture(scope="session")

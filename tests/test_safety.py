@@ -1,0 +1,237 @@
+"""Nothing lets anyone in: no code from a checkpoint, a run folder or a data set is run, nothing leaves its folder, and no key is printed or saved."""
+import contextlib
+import json
+import os
+import pickle
+import re
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from test_data import good_row
+
+from soundmind_lite import data, models, planner, profiles, runs, show, sources, talker
+
+SMALL = dict(group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
+KEYS = {  # what keys look like, and one that is made up here, so that this file holds none
+    "Hugging Face": (r"\bhf_[A-Za-z]{30,}", "hf_" + "aB" * 17),
+    "GitHub": (r"\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_\w{40,}", "ghp_" + "a1" * 18),
+    "OpenAI, Anthropic": (r"\bsk-[A-Za-z0-9_-]{32,}", "sk-" + "proj" * 10),
+    "Amazon": (r"\bAKIA[0-9A-Z]{16}\b", "AKIA" + "Q7" * 8),
+    "Google": (r"\bAIza[0-9A-Za-z_-]{35}", "AIza" + "b" * 35),
+    "Slack": (r"\bxox[abprs]-[0-9A-Za-z-]{10,}", "xoxb-" + "1" * 12),
+    "Weights & Biases": (r"(?i)wandb\w*['\"=: ]+[0-9a-f]{40}\b", "WANDB_API_KEY=" + "0f" * 20),
+    "a private key": (r"-----BEGIN [A-Z ]*PRIVATE KEY", "-----BEGIN RSA PRIVATE" + " KEY-----"),
+    "a URL with a password": (r"[a-z]+://[^\s/:@'\"<>]+:[^\s/:@'\"<>]+@[\w.-]+", "https://anna:" + "geheim@host/alr.zip"),
+    "a signed URL": (r"[?&](?:token|sig|signature|X-Amz-Signature)=[\w%-]{16,}", "https://h/a?" + "token=" + "c" * 20),
+    "a bearer": (r"(?i)\bbearer [A-Za-z0-9._-]{20,}", "Bearer " + "d" * 24),
+}
+
+
+def keys_in(text: str) -> list[str]:
+    return [f"{name}: {found[0]:.12}…" for name, (pattern, _) in KEYS.items() if (found := re.search(pattern, text))]
+
+
+def all_text(folder: Path):
+    """(file, text) of everything below a folder that isn't made by tools; binary files as far as they are readable."""
+    skipped = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints"}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not skipped & set(file.relative_to(folder).parts):
+            yield file, file.read_text(encoding="utf-8", errors="ignore")
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_would_be_found(kind):
+    assert [found.split(":")[0] for found in keys_in(f"text {KEYS[kind][1]} text")] == [kind]
+
+
+def files_with_keys(folder: Path) -> dict[str, list[str]]:
+    return {str(file): keys for file, text in all_text(folder) if (keys := keys_in(text))}
+
+
+def test_the_project_holds_no_key():
+    """Notebooks with their outputs, shipped runs, everything else; the site is searched in test_site.py."""
+    assert files_with_keys(ROOT) == {}
+
+
+CANARIES = {"HF_TOKEN": "hf_" + "canary" * 6, "WANDB_API_KEY": "c0ffee" * 7, "OPENAI_API_KEY": "sk-" + "canary" * 8, "AWS_SECRET_ACCESS_KEY": "canary" * 7}
+
+
+def test_keys_in_the_environment_reach_no_output(eight_rows, tmp_path):
+    """A run and the doctor, on a machine that holds keys: not a byte of them in what is printed or written."""
+    environment = os.environ | CANARIES | {"PYTHONPATH": str(ROOT)}
+    commands = ([str(ROOT / "tests" / "run_worker.py"), str(tmp_path / "run"), str(eight_rows)], ["-m", "soundmind_lite", "doctor"])
+    done = [subprocess.run([sys.executable, *c], env=environment, capture_output=True, text=True, check=True) for c in commands]
+    texts = [text for process in done for text in (process.stdout, process.stderr)] + [text for _, text in all_text(tmp_path / "run")]
+    assert len(texts) > 20
+    for value in CANARIES.values():
+        assert not any(value in text for text in texts)
+    assert not any(keys_in(text) for text in texts)
+
+
+@pytest.mark.parametrize("url", ["memory://{}@host/alr?token=geheim", "zip://x::memory://{}@host/a.zip?sig=geheim", "https://{}@localhost:9/a?k=geheim"])
+def test_what_a_url_holds_for_its_host_alone_is_not_shown(url, tmp_path, monkeypatch):
+    url = url.format("anna:geheim")
+    monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
+    with pytest.raises((OSError, ValueError, ImportError)) as error:
+        data.load_alr(url)
+    assert "geheim" not in str(error.value)
+    assert "geheim" not in str(sources._cache_of(url))
+
+
+class Bomb:
+    """What a pickle can hold: a call, made while it is read."""
+
+    def __init__(self, mark: Path):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+@pytest.fixture
+def mark(tmp_path):
+    """A file that exists as soon as somebody's code ran; it is shown that a bomb makes it."""
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "proof")))
+    assert (tmp_path / "proof").exists()
+    return tmp_path / "mark"
+
+
+def copied(folder, to: Path, without: tuple[str, ...] = ()) -> Path:
+    import shutil
+
+    return shutil.copytree(folder, to, ignore=shutil.ignore_patterns(*without))
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.bin", "model.pt"])
+def test_weights_that_are_pickles_are_not_read(name, mark, tmp_path):
+    folder = copied(profiles.ASSETS / "tiny_omni", tmp_path / "model", without=("model.safetensors",))
+    torch.save({"lm_head.weight": Bomb(mark)}, folder / name)
+    with pytest.raises(OSError, match=r"model\.safetensors"):
+        models.load(replace(profiles.get("tiny"), model=str(folder)))
+    assert not mark.exists()
+
+
+def test_a_talker_s_voices_are_tensors_alone(full_checkpoint, mark, tmp_path):
+    folder = copied(full_checkpoint, tmp_path / "full")
+    torch.save({"Chelsie": Bomb(mark)}, folder / "spk_dict.pt")
+    with pytest.raises(models.CheckpointError, match=r"spk_dict\.pt holds more than tensors"):
+        talker.load_full(replace(profiles.get("tiny"), model=str(folder)))
+    assert not mark.exists()
+
+
+CODE = "import pathlib\npathlib.Path({!r}).touch()\nclass Evil:\n    pass\n"
+PLACES = {
+    "config.json": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}, "tokenizer_config.json": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]},
+    "processor_config.json": {"AutoProcessor": "evil.Evil", "AutoFeatureExtractor": "evil.Evil"},
+}
+
+
+@pytest.mark.parametrize("file", PLACES)
+@pytest.mark.parametrize("known", [True, False])
+def test_code_beside_a_checkpoint_is_never_run(file, known, mark, tmp_path, monkeypatch):
+    """Nor is anybody asked whether it may be. `known`: with a model type that transformers knows, or one that only the code would."""
+    folder = copied(profiles.ASSETS / "tiny_omni", tmp_path / "model")
+    settings = json.loads((folder / file).read_text()) | {"auto_map": PLACES[file]}
+    if not known:
+        settings |= {"model_type": "evil", "tokenizer_class": "Evil", "processor_class": "Evil", "feature_extractor_type": "Evil"}
+    (folder / file).write_text(json.dumps(settings))
+    (folder / "evil.py").write_text(CODE.format(str(mark)))
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda *question: asked.append(question) or "y")
+    profile = replace(profiles.get("tiny"), model=str(folder))
+    for load in (models.load, talker.has_talker, lambda p: planner.config_of(p.model), lambda p: talker.load_with_voice(p)):
+        try:
+            load(profile)
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            assert not known, load
+    assert not mark.exists()
+    assert not asked
+
+
+def test_nobody_is_trusted_with_code():
+    texts = [(file, text) for file, text in all_text(ROOT) if file.suffix in (".py", ".ipynb", ".yaml", ".md") and file != Path(__file__)]
+    for file, text in texts:
+        assert not re.search(r"trust_remote_code\W+True|allow_pickle\W+True|weights_only\W+False", text), file
+        if file.is_relative_to(ROOT / "soundmind_lite"):
+            assert not re.search(r"\bimport (pickle|dill|joblib|marshal|shelve)\b|torch\.load\(|\byaml\.(?!safe_)\w*load", text), file
+
+
+@pytest.fixture
+def stopped(eight_rows, tmp_path, monkeypatch):
+    """A run that stopped after its first step."""
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(eight_rows), **SMALL))
+    calls = []
+
+    def once(completions, **_):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return [1.0] * len(completions)
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.train("small", tmp_path / "run", steps=2, rewards=[once])
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "adapter_model.bin"])
+def test_a_checkpoint_of_somebody_else_runs_no_code(name, stopped, mark):
+    def once(completions, **_):
+        return [1.0] * len(completions)
+
+    (stopped / "checkpoint-1" / name).unlink(missing_ok=True)
+    torch.save({"state": Bomb(mark)}, stopped / "checkpoint-1" / name)
+    if name == "adapter_model.bin":
+        (stopped / "checkpoint-1" / "adapter_model.safetensors").unlink()
+    refused = name != "training_args.bin"  # nobody reads that one
+    with pytest.raises((RuntimeError, OSError, ValueError, pickle.UnpicklingError)) if refused else contextlib.nullcontext():
+        runs.train("small", stopped, steps=2, rewards=[once], resume=True)
+    assert not mark.exists()
+
+
+def test_a_run_of_somebody_else_runs_no_code(mark, tmp_path):
+    run = copied(profiles.ASSETS / "runs" / "all_seed0", tmp_path / "run", without=("adapter_model.safetensors",))
+    torch.save({"lora": Bomb(mark)}, run / "adapter" / "adapter_model.bin")
+    with pytest.raises(runs.RunError, match=r"has no adapter/adapter_model\.safetensors, and weights in other formats aren't read"):
+        runs.trained(run)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["../evil.wav", "/evil.wav", "dev/../../evil.wav", "dev/0001/../../../evil.wav"])
+def test_an_archive_writes_nothing_outside_its_folder(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(data, "tell_counts", lambda *_: None)
+    with zipfile.ZipFile(tmp_path / "alr.zip", "w") as archive:
+        archive.writestr("dev.jsonl", json.dumps(good_row()) + "\n")
+        archive.writestr("dev/0001/question.wav", b"RIFF")
+        archive.writestr(name, b"evil")
+    before = set(tmp_path.rglob("*"))
+    data.load_alr(tmp_path / "alr.zip", "dev", audio="both")
+    fresh = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert all(path.is_relative_to(tmp_path / "cache") for path in fresh)
+    assert [path.name for path in fresh] == ["question.wav"]
+
+
+SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
+
+
+def test_text_of_models_and_people_is_escaped_wherever_html_is_shown(test_rows):
+    """Completions, transcripts, titles, questions, captions, descriptions, table cells, the names of rewards."""
+    import numpy as np
+
+    rollouts = [{"step": 1, "id": SCRIPT, "completion": SCRIPT, "advantage": 1.0, f"{SCRIPT}_reward": 1.0}]
+    row = test_rows[0] | {"id": SCRIPT, "question": SCRIPT}
+    shown = [
+        show.reward_card(SCRIPT, 1, 5), show.rollout_group(rollouts, row), show.table([{SCRIPT: SCRIPT}], SCRIPT).data,
+        show.player(np.zeros(1600, np.float32), SCRIPT, title=SCRIPT).data, show.player(np.zeros(1600, np.float32), SCRIPT, folded=True).data,
+        show.Picture(b"", SCRIPT)._repr_mimebundle_()["text/html"],
+    ]
+    for html in shown:
+        assert "&lt;script&gt;" in html
+        assert "<script" not in html
+        assert "<img src=x" not in html
