@@ -109,7 +109,8 @@ def _decoded(path: Path, max_seconds: float | None) -> np.ndarray:
     except AudioError:
         raise
     except (RuntimeError, TypeError, ValueError, MemoryError) as error:  # soundfile's own errors are RuntimeErrors
-        raise AudioError(f"{path}: not a readable sound file ({error}); WAV, FLAC, OGG and MP3 are") from error
+        why = str(getattr(error, "error_string", error)).rstrip(".")
+        raise AudioError(f"{path}: not a readable sound file ({why}); WAV, FLAC, OGG and MP3 are") from error
     try:
         return resampled(audio, rate)
     except AudioError as error:

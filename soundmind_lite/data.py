@@ -5,12 +5,13 @@ Published layout: `{split}.jsonl` with a row a line (`id`, `user_content`, `answ
 the files of a row. Sound may also be FLAC, OGG or MP3. The label is the truth; it is never read from the text.
 """
 import json
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .alr_text import chain_of_thought, statements, written_verdict
-from .audio import checked, load_clip
+from .audio import checked, load_clip, of_row
 from .auditing import Audit, audit
 from .bad_rows import ALRFormatError, BadRows, SkippedRows
 from .profiles import ASSETS
@@ -31,6 +32,7 @@ HUB_NAMES = {
     "user_content": "annotation_question", "answer": "annotation_answer", "question_file": "question_file_name", "answer_file": "answer_file_name",
 }
 FIELDS = {"id": str, "user_content": str, "answer": str, "label": int}
+CONTROL = re.compile(r"<\|[^\s|]{1,40}\|>")  # a token that steers a model, such as the end of a turn or the place of a sound
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
@@ -60,6 +62,8 @@ def parse_row(line: bytes, where: str, names: dict[str, str] | None = None) -> d
     row = {name: row[names.get(name, name)] for name in FIELDS} | {name: row[names[name]] if name in names else None for name in FILES}
     if row["label"] not in (0, 1):
         raise ALRFormatError(f"{where}: label must be 1 (entailed) or 0 (not-entailed), got {row['label']}")
+    if CONTROL.search(row["user_content"]):
+        raise ALRFormatError(f"{where}: the question holds {CONTROL.search(row['user_content'])[0]!r}, which a chat template would take for a command")
     if not SAFE_PART.fullmatch(row["id"]):
         raise ALRFormatError(f"{where}: an id is a file name and may hold letters, digits, '.', '_' and '-' only")
     if statements(row["user_content"]) is None:
@@ -141,8 +145,9 @@ def add_row(folder: str | Path, split: str, row: dict, audio, sample_rate: int) 
     audio, clip = checked(audio), folder / split / row["id"] / "question.wav"
     clip.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(clip, audio, sample_rate)
+    gap = "" if not file.exists() or file.read_bytes()[-1:] in (b"", b"\n") else "\n"  # a file written by hand may lack its last line end
     with file.open("a", encoding="utf-8") as annotations:
-        annotations.write(line + "\n")
+        annotations.write(gap + line + "\n")
     return clip
 
 
@@ -180,20 +185,22 @@ def load_alr(
     features = Features({name: Value("int64" if name == "label" else "string") for name in COLUMNS})
     if streaming:
         bad.tell(count, known)
-        given = dict(source=place, rows=rows, policy=bad.policy if listens else None, max_seconds=max_seconds)
+        given = dict(source=place, rows=rows, count=count, policy=bad.policy, listens=listens, max_seconds=max_seconds)
         return IterableDataset.from_generator(_stream, features=features, gen_kwargs=given)
     fetch_all(place, split, [row[name] for row in rows for name in CLIPS if row[name]])
-    rows = list(_with_clips(place, rows))
-    if listens:
-        rows = _heard(rows, bad, max_seconds)
+    local = []
+    for row in rows:
+        with bad.met(row_name(row)):
+            local.append(_local(place, row))
+    rows = _heard(local, bad, max_seconds) if listens else local
     bad.tell(count, known)
     return Dataset.from_list(rows, features=features)
 
 
-def _with_clips(source: Source, rows: list[dict]):
-    """The rows with local paths in their audio columns; a clip that isn't here yet is fetched when its row is reached."""
-    for row in rows:
-        yield row | {name: str(fetch(source, row[name])) for name in CLIPS if row[name]}
+def _local(source: Source, row: dict) -> dict:
+    """The row with local paths in its audio columns; a clip that isn't here yet is fetched. AudioError if it is damaged."""
+    with of_row(row_name(row)):
+        return row | {name: str(fetch(source, row[name])) for name in CLIPS if row[name]}
 
 
 def _hear(row: dict, max_seconds: float | None) -> None:
@@ -220,14 +227,15 @@ def _heard(rows: list[dict], bad: BadRows, max_seconds: float | None) -> list[di
     return good
 
 
-def _stream(source: Source, rows: list[dict], policy: str | None, max_seconds: float | None):
-    """The rows one by one, each fetched, and heard if there is a policy, when it is reached."""
-    for row in _with_clips(source, rows):
-        bad = BadRows(policy or "raise")
-        if policy:
-            with bad.met(row_name(row)):
+def _stream(source: Source, rows: list[dict], count: int, policy: str, listens: bool, max_seconds: float | None):
+    """The rows one by one, each fetched, and heard if wanted, when it is reached. datasets hands over a part of the `count` rows at a time."""
+    for row in rows:
+        bad = BadRows(policy)
+        with bad.met(row_name(row)):
+            row = _local(source, row)
+            if listens:
                 _hear(row, max_seconds)
         if bad.found:
-            warnings.warn(SkippedRows(bad.found, len(rows)), stacklevel=2)
+            warnings.warn(SkippedRows(bad.found, count), stacklevel=2)
         else:
             yield row

@@ -1,12 +1,11 @@
 """Writes the trained thinker of a run as a checkpoint folder of its own, with a model card made from the run's own facts."""
-import json
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from . import models, profiles, report
-from .run_folder import check_writable
+from .run_folder import check_writable, read_json
 from .runs import RunError, facts_of, with_adapter
 
 CARD = """# {model}, trained on spoken logic questions
@@ -68,7 +67,7 @@ def merge(run: str | Path, out: str | Path) -> Path:
     model, _ = models.load(profile)
     with_adapter(model, run).save_pretrained(beside)
     models.AudioProcessor.from_pretrained(profile.model, **models.NO_CODE).save_pretrained(beside)
-    settings = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    settings = read_json(run / "run.json")
     (beside / "README.md").write_text(card(result, settings["rewards"]), encoding="utf-8")
     os.replace(beside, out)  # whole, or not at all
     return out

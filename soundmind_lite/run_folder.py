@@ -30,6 +30,14 @@ def write_json(path: Path, value) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def read_json(path: Path):
+    """The value that a JSON file of a run holds; RunError if it was damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error!s:.100}); put it back, or choose another run") from error
+
+
 def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
     """Checks that a run with these facts may start or go on in the folder; returns the checkpoint to go on from, if any."""
     started, settings = out / SETTINGS, None
@@ -38,7 +46,7 @@ def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
     if (out / RESULT).exists():
         raise RunError(f"{out} holds a finished run; choose another --out for a new one")
     if started.exists():
-        settings = json.loads(started.read_text(encoding="utf-8"))
+        settings = read_json(started)
     if settings is None and resume:
         raise RunError(f"{out} holds no run to resume; leave --resume out to start one")
     if settings is not None and not resume:
@@ -58,12 +66,12 @@ def check_writable(folder: Path) -> None:
     try:
         tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
-        raise RunError(f"nothing can be written to {folder}: {place}: {error.strerror}; choose another --out") from error
+        raise RunError(f"nothing can be written to {folder}: {place}: {error.strerror}; choose another folder") from error
 
 
 def check_rows(out: Path, fingerprint: str) -> None:
     """RunError if the run in the folder began with other rows than those of this fingerprint."""
-    if (out / SETTINGS).exists() and json.loads((out / SETTINGS).read_text(encoding="utf-8")).get("rows") != fingerprint:
+    if (out / SETTINGS).exists() and read_json(out / SETTINGS).get("rows") != fingerprint:
         raise RunError(f"{out}: the rows or clips aren't those that the run began with; put them back, or choose another --out")
 
 
@@ -91,8 +99,8 @@ def mark_complete(checkpoint: Path, seconds: float) -> None:
 def seconds_until(out: Path, checkpoint: Path | None) -> float:
     """The seconds that a run took for what it goes on from: a checkpoint, else the measurement before training, else nothing."""
     if checkpoint:
-        return json.loads((checkpoint / CLOCK).read_text())["seconds"]
-    return json.loads((out / BEFORE).read_text(encoding="utf-8"))["summary"]["seconds"] if (out / BEFORE).exists() else 0.0
+        return read_json(checkpoint / CLOCK)["seconds"]
+    return read_json(out / BEFORE)["summary"]["seconds"] if (out / BEFORE).exists() else 0.0
 
 
 def keep_steps(file: Path, last_step: int) -> None:

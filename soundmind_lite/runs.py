@@ -37,6 +37,7 @@ from .run_folder import (
     keep_steps,
     mark_complete,
     new_folder,
+    read_json,
     seconds_until,
     step_of,
     told_what_to_do,
@@ -141,7 +142,7 @@ def before_training(out: Path, *measured, **how) -> tuple[dict, list[Answer]]:
     """The measurement before training, read from `before.json` when a run goes on. The arguments after `out` are those of `measure`."""
     file = out / BEFORE
     if file.exists():
-        saved = json.loads(file.read_text(encoding="utf-8"))
+        saved = read_json(file)
         return saved["summary"], [Answer(**a) for a in saved["answers"]]
     result, answers = measure(*measured, **how)
     save_answers(file, result, answers)
@@ -267,7 +268,7 @@ def facts_of(run: str | Path) -> dict:
     """The result of a finished run; RunError if it isn't one."""
     if not (Path(run) / RESULT).is_file():
         raise RunError(f"{run} holds no finished run (no {RESULT}); finish it with train --resume")
-    return json.loads((Path(run) / RESULT).read_text(encoding="utf-8"))
+    return read_json(Path(run) / RESULT)
 
 
 def with_adapter(model, run: Path):

@@ -20,7 +20,7 @@ from .profiles import ASSETS, ROOT
 TEMPLATES = ASSETS / "site"
 TOOLS = {"sphinx": "sphinx", "myst_nb": "myst-nb", "furo": "furo"}
 CARDS = ("assets/mini_alr/README.md", "assets/tiny_omni/README.md")
-PAGES = ("glossary.md", "troubleshooting.md", "about.md")
+PAGES = ("glossary.md", "troubleshooting.md", "hard_to_break.md", "licences.md", "about.md")
 ELSEWHERE = ("The library", "If something goes wrong")  # sections of the README that have pages of their own
 LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^()\s]+)\)")
 BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]\(([^)]*)\)")  # a picture from elsewhere that is a link

@@ -3,10 +3,13 @@
 Everything that isn't a local folder goes through fsspec, so a zip, the hub and any other store take the same way. Clips are fetched file by file into
 a cache; a fetch that was stopped goes on with the files that are missing.
 """
+import contextlib
 import hashlib
 import os
 import re
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +17,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 import fsspec
+
+from .audio import AudioError
 
 CACHE = Path(os.environ.get("SOUNDMIND_CACHE", Path.home() / ".cache" / "soundmind_lite"))
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -62,7 +67,10 @@ def open_source(source: str | Path) -> Source:
     if "://" not in text and Path(text).is_file():
         if Path(text).suffix.lower() != ".zip":
             raise ValueError(f"{text} is a file, but no zip; give a folder, a zip or a hub id")
-        fs = fsspec.filesystem("zip", fo=text)
+        try:
+            fs = fsspec.filesystem("zip", fo=text)
+        except zipfile.BadZipFile as error:
+            raise SourceError(f"{text}: not a whole zip ({error}); fetch it again") from error
         return Source(fs, _root_in(fs), _cache_of(str(Path(text).resolve())), text)
     if "://" in text:
         hidden = tuple(SECRET.findall(text))
@@ -127,7 +135,10 @@ def local_path(source: Source, name: str) -> Path:
 
 
 def fetch(source: Source, name: str) -> Path:
-    """Brings one file here and returns its path; a file that is here already with its full size stays. Never leaves half a file."""
+    """Brings one file here and returns its path; a file that is here already with its full size stays. Never leaves half a file.
+
+    AudioError if it is damaged in an archive; errors of the network pass.
+    """
     target = local_path(source, name)
     if source.cache is None:
         return target
@@ -137,8 +148,13 @@ def fetch(source: Source, name: str) -> Path:
     if not (target.is_file() and target.stat().st_size == size):
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.{os.getpid()}.part")  # processes may fetch the same file
-        source.fs.get_file(source.path(name), str(part))
-        os.replace(part, target)
+        try:
+            source.fs.get_file(source.path(name), str(part))
+            os.replace(part, target)
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise AudioError(f"{source.shown(name)}: damaged in the archive ({error}); fetch the archive again") from error
+        finally:
+            part.unlink(missing_ok=True)
     return target
 
 
@@ -152,8 +168,15 @@ def missing(source: Source, split: str, names: Iterable[str]) -> tuple[list[str]
 
 
 def fetch_all(source: Source, split: str, names: list[str]) -> None:
-    """Fetches what is missing, with a progress bar; SourceError before the first byte if the disk can't hold it."""
+    """Fetches what is missing, with a progress bar; SourceError before the first byte if the disk can't hold it.
+
+    What is damaged in an archive is left out here, and told by `fetch` when its row is reached.
+    """
     from tqdm.auto import tqdm
+
+    def fetch_whole(name):
+        with contextlib.suppress(AudioError):
+            fetch(source, name)
 
     todo, size = missing(source, split, names)
     if not todo:
@@ -167,6 +190,6 @@ def fetch_all(source: Source, split: str, names: list[str]) -> None:
         )
     workers = 1 if "zip" in source.fs.protocol else FETCHES  # a zip is one open file
     with ThreadPoolExecutor(workers) as pool:
-        fetching = pool.map(lambda name: fetch(source, name), todo)
+        fetching = pool.map(fetch_whole, todo)
         for _ in tqdm(fetching, total=len(todo), desc=f"{source.name} {split}, {size / 1e9:.2f} GB", unit="file"):
             pass

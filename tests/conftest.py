@@ -2,6 +2,7 @@
 import contextlib
 import os
 import tempfile
+from collections import Counter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -12,8 +13,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+TRIED = Counter()  # (what, what happened) → how often, in the tests that passed
 ROOT = Path(__file__).resolve().parent.parent
 TALKER = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    if call.when == "call" and report.passed:
+        TRIED.update({mark.args: mark.kwargs.get("each", 1) for mark in item.iter_markers("tried")})
+
+
+def pytest_terminal_summary(terminalreporter):
+    if TRIED:
+        terminalreporter.section("tried, and what happened")
+        for (what, happened), count in TRIED.items():
+            terminalreporter.write_line(f"{count:>9,}  {what}: {happened}")
 
 
 @pytest.fixture(scope="session")

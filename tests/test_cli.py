@@ -65,6 +65,7 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
         (["train", "--profile", "l4", "--out", "nowhere"], "wants a GPU of 22 GB, there is none here; what runs here: tiny"),
         (["evaluate", "--profile", "80gb"], "wants a GPU of 78 GB, there is none here; what runs here: tiny"),
         (["plan", "--profile", "80gb", "--gpu", "T4"], "the profile 80gb will not fit on T4"), (["merge", "--run", "nowhere", "--out", "x"], "holds no finished run"),
+        pytest.param(["evaluate", "--out", "/sys/x.json"], "nothing can be written to /sys", marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /sys")),
     ],
 )
 def test_a_refusal_is_one_line(arguments, message):

@@ -56,16 +56,20 @@ BAD_LINES = [
     ("[" * 200_000, "line 2: not JSON"),
     ('{"id": "7", "label": ' + "1" * 5000 + "}", "line 2: not JSON"),
     (good_row("7", answer="So \ud800."), "'answer' holds half of a Unicode pair"),
+    (good_row("7", major="a <|im_end|> b"), r"the question holds '<\|im_end\|>', which a chat template would take for a command"),
+    (good_row("7", major="a <|AUDIO|> b"), r"the question holds '<\|AUDIO\|>'"),
     (good_row("0001"), "line 2, id '0001': the same id stands on line 1"),
 ]
 
 
+@pytest.mark.tried("kinds of bad lines in annotations", "an error that names file, line and id")
 @pytest.mark.parametrize(("line", "message"), BAD_LINES)
 def test_a_bad_line_is_named(folder, line, message):
     with pytest.raises(ALRFormatError, match=message):
         load_alr(folder(good_row(), line), "dev")
 
 
+@pytest.mark.tried("files with all kinds of bad lines, on_bad_row=skip", "left out, counted, listed")
 def test_bad_lines_are_left_out_and_listed(folder):
     root = folder(good_row(), *(line for line, _ in BAD_LINES), good_row("last"))
     with pytest.warns(SkippedRows, match=f"{len(BAD_LINES)} of {len(BAD_LINES) + 2} rows are left out") as told:
@@ -97,6 +101,13 @@ def test_bad_bytes_are_named(folder):
 def test_a_bad_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         load_alr(**arguments)
+
+
+def test_a_row_is_added_below_a_last_line_without_an_end(folder):
+    root = folder(good_row())
+    (root / "dev.jsonl").write_text(json.dumps(good_row()), encoding="utf-8")
+    data.add_row(root, "dev", good_row("2", major="b"), [0.1] * 1600, 16_000)
+    assert load_alr(root, "dev")["id"] == ["0001", "2"]
 
 
 def test_an_empty_or_missing_split_is_named(folder):

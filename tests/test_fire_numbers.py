@@ -16,6 +16,7 @@ def small(eight_rows, monkeypatch):
     monkeypatch.setitem(profiles.PROFILES, "small", replace(SMALL, data=str(eight_rows)))
 
 
+@pytest.mark.tried("rewards of NaN and infinity", "stopped with reward, row and completion")
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_reward_that_is_no_number_names_row_and_completion(value, fresh_tiny, eight_rows, tmp_path):
     def odd(completions, id, **_):
@@ -40,6 +41,7 @@ def test_a_bad_reward_list_is_named(fresh_tiny, eight_rows, tmp_path):
         grpo.trainer_for(SMALL, *fresh_tiny, rows, tmp_path, [lambda completions, **_: [1.0]], steps=1).train()
 
 
+@pytest.mark.tried("losses of NaN", "stopped with step and rows; goes on from the last checkpoint to the same weights")
 def test_a_loss_that_is_no_number_stops_the_run_and_it_can_go_on(small, tmp_path, monkeypatch):
     """Step 2 of 3 is spoiled: the checkpoint of step 1 is whole, and the resumed run ends in the weights of one that met no trouble."""
     truth, calls = grpo.HearOnceTrainer._compute_loss, []
@@ -61,6 +63,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_it_can_go_on(small, tmp_path
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
+@pytest.mark.tried("gradients of NaN or infinity", "stopped with the step, nothing saved")
 def test_a_gradient_that_is_no_number_is_not_saved(small, tmp_path, monkeypatch):
     truth = grpo.HearOnceTrainer._compute_loss
 
@@ -75,6 +78,7 @@ def test_a_gradient_that_is_no_number_is_not_saved(small, tmp_path, monkeypatch)
     assert runs.complete_checkpoints(tmp_path / "run") == []
 
 
+@pytest.mark.tried("runs whose groups are all equal", "counted in each step's line and shown in the bar")
 def test_groups_without_variance_are_counted_and_shown(small, tmp_path, capfd):
     runs.train("small", tmp_path / "run", steps=1, rewards=[lambda completions, **_: [1.0] * len(completions)])
     assert '"frac_reward_zero_std": 1.0' in (tmp_path / "run" / "metrics.jsonl").read_text()

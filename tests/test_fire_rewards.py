@@ -15,6 +15,7 @@ from soundmind_lite import explain, rewards, spoken
 
 COUNT = int(os.environ.get("SOUNDMIND_FUZZ", 100_000))
 BATCH = 100
+SPOKEN = max(40, COUNT // 10_000)
 VERDICT = {f"answer: {word}{stop}": word.replace(" ", "-") for word in ("entailed", "not-entailed", "not entailed") for stop in ("", ".")}
 PIECES = [
     "<think>", "</think>", "<think>", "</think>", "<THINK>", "< think>", "<think/>", "<think", "think>", "<answer>", "</answer>", "\n", "\n\n", "\r\n", " ", "\t",
@@ -67,6 +68,7 @@ def hold(texts: list[str], rng: random.Random) -> list[tuple[float, float, float
     return found
 
 
+@pytest.mark.tried("generated completions, by each text reward, alone and in any order", "no exception, values in range, same text same points, the verdict of an independent reading", each=COUNT)
 def test_generated_completions():
     rng, totals = random.Random(20_261_123), [0.0, 0.0, 0.0]
     for _ in range(COUNT // BATCH):
@@ -77,6 +79,7 @@ def test_generated_completions():
     assert all(0.02 < share < 0.9 for share in shares.values())  # the generator reaches both sides of every reward
 
 
+@pytest.mark.tried("lists of texts of any characters (hypothesis)", "the same, and nothing that explains or speaks them fails", each=1000)
 @settings(max_examples=1000, deadline=None, derandomize=True)
 @given(st.lists(st.text(max_size=200), min_size=1, max_size=5), st.integers())
 def test_any_text(texts, seed):
@@ -87,6 +90,21 @@ def test_any_text(texts, seed):
         assert spoken.heard_verdict(said) in (None, "entailed", "not-entailed")
 
 
+@pytest.mark.tried("generated completions, spoken, by each audio reward", "no exception, values in range, whatever is spoken with them", each=SPOKEN)
+def test_generated_completions_that_are_spoken():
+    rng = random.Random(20_261_123)
+    texts = [completion(rng) for _ in range(SPOKEN)]
+    spoken.CASCADE.begin(texts)
+    form, length = rewards.audio_format_reward(texts), rewards.audio_length_reward(texts, reference_seconds=[1.0] * SPOKEN)
+    assert set(form) == {0.0, 0.5}
+    assert all(0 <= points <= 0.75 for points in length)
+    assert 0.2 < sum(map(bool, length)) / SPOKEN < 1
+    alone = spoken.Cascade()  # which remembers nothing of the others
+    for i in rng.sample(range(SPOKEN), 4):
+        assert rewards.audio_format_reward([texts[i]], voice=alone) == [form[i]]
+        assert rewards.audio_length_reward([texts[i]], reference_seconds=[1.0], voice=alone) == [length[i]]
+
+
 BIG = {
     "<think>": "<think>" * 150_000, "</think>": "</think>" * 130_000, "pairs": "<think></think>" * 70_000, "spaces": " " * 2**20, "newlines": "\n" * 2**20,
     "words": "a " * 2**19, "one word": "a" * 2**20, "answers": "Answer: entailed\n" * 62_000, "Answer:": "Answer:" * 150_000, "dots": "Answer: entailed" + "." * 2**20,
@@ -94,10 +112,12 @@ BIG = {
 }
 
 
+@pytest.mark.tried("completions of a megabyte", "at most 50 ms a reward, beyond the time of reading the text")
 @pytest.mark.parametrize("kind", BIG)
 def test_a_megabyte_takes_linear_time(kind):
     """50 ms a reward is the promise; held here against the time of simply scanning the text, so that a slow machine fails nobody."""
     text = BIG[kind]
+
     def best(function):
         times = []
         for _ in range(3):
@@ -107,5 +127,6 @@ def test_a_megabyte_takes_linear_time(kind):
         return min(times)
 
     scan = best(lambda: (text.split(), text.lower(), text.strip()))
-    for function, columns in ((rewards.answer_reward, dict(label=[1])), (rewards.text_format_reward, {}), (rewards.text_length_reward, dict(reference_length=[5]))):
-        assert best(lambda function=function, columns=columns: function([text], **columns)) < 0.05 + 5 * scan
+    columns = dict(label=[1], reference_length=[5], reference_seconds=[5])
+    for function in (*rewards.TEXT_REWARDS, *rewards.AUDIO_REWARDS):  # so long a text isn't spoken
+        assert best(lambda function=function: function([text], **columns)) < 0.05 + 5 * scan

@@ -42,12 +42,14 @@ def again(out):
     return runs.train("small", out, steps=3, rewards=[once], resume=True)
 
 
+@pytest.mark.tried("two runs in one folder", "the second is refused, the first goes on")
 def test_two_runs_in_one_folder(stopped):
     with run_folder.claimed(stopped), pytest.raises(runs.RunError, match="is being written by another process"):
         again(stopped)
     assert again(stopped)["steps"] == 3  # the claim went with its owner
 
 
+@pytest.mark.tried("two runs in one folder", "the second is refused, the first goes on")
 def test_a_claim_alone_does_not_fill_a_folder(small, tmp_path):
     (tmp_path / "new").mkdir()
     with run_folder.claimed(tmp_path / "new"), pytest.raises(runs.RunError, match="is being written by another process"):
@@ -55,6 +57,7 @@ def test_a_claim_alone_does_not_fill_a_folder(small, tmp_path):
     assert runs.train("small", tmp_path / "new", steps=1)["steps"] == 1
 
 
+@pytest.mark.tried("full disks in the middle of a run", "the error says which checkpoint is whole; the run goes on from it")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full, a device whose disk is always full")
 @pytest.mark.parametrize("file", ["completions.jsonl", "metrics.jsonl"])
 def test_a_full_disk(stopped, file):
@@ -73,6 +76,7 @@ def test_a_full_disk(stopped, file):
     assert again(stopped)["steps"] == 3
 
 
+@pytest.mark.tried("full memories, of CPU and GPU", "the error says what to lower and what is whole")
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -100,6 +104,7 @@ def clips_of(folder, split="train"):
     return sorted(folder.glob(f"{split}/*/question.*"))
 
 
+@pytest.mark.tried("clips deleted or changed during training", "stopped with the row's id; goes on with the clip put back, and not without")
 @pytest.mark.parametrize(
     ("spoil", "words"), [(lambda clip, other: clip.unlink(), "no such file"), (lambda clip, other: shutil.copyfile(other, clip), "was changed since this run began")]
 )
@@ -123,6 +128,7 @@ def test_a_clip_deleted_or_changed_during_training_stops_it(spoil, words, own_ro
     assert again(tmp_path / "run")["steps"] == 3
 
 
+@pytest.mark.tried("test clips changed between before and after", "stopped with the row's id, no result written")
 def test_a_test_clip_changed_during_the_run_spoils_no_comparison(own_rows, tmp_path):
     def once(completions, **_):
         shutil.copyfile(clips_of(own_rows)[0], clips_of(own_rows, "test")[0])
@@ -133,6 +139,7 @@ def test_a_test_clip_changed_during_the_run_spoils_no_comparison(own_rows, tmp_p
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+@pytest.mark.tried("bad clips in training data", "stopped before the first step, by the row's id")
 def test_a_bad_clip_stops_a_run_before_it_begins(own_rows, tmp_path):
     clips_of(own_rows)[5].write_bytes(b"RIFF")
     with pytest.raises(AudioError, match=r"row train/0006: .*not a readable sound file"):
@@ -140,6 +147,7 @@ def test_a_bad_clip_stops_a_run_before_it_begins(own_rows, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.tried("bad rows in training data, on_bad_row=skip", "left out, counted in the result, listed in skipped.json", each=3)
 def test_bad_rows_are_left_out_counted_and_listed(own_rows, tmp_path, capsys):
     clips_of(own_rows)[5].write_bytes(b"RIFF")
     clips_of(own_rows, "test")[0].unlink()
@@ -154,15 +162,17 @@ def test_bad_rows_are_left_out_counted_and_listed(own_rows, tmp_path, capsys):
     assert "3 rows left out" in capsys.readouterr().out
 
 
+@pytest.mark.tried("folders that can't be written", "refused before any work", each=2)
 def test_a_folder_that_cannot_be_written(small, open_folder, nobody, tmp_path):
     (closed := open_folder / "closed").mkdir(mode=0o555)
-    with nobody(), pytest.raises(runs.RunError, match=r"nothing can be written to .*closed/run: .*closed: Permission denied; choose another --out"):
+    with nobody(), pytest.raises(runs.RunError, match=r"nothing can be written to .*closed/run: .*closed: Permission denied; choose another folder"):
         run_folder.check_folder(closed / "run", False, {})
     (tmp_path / "file").touch()
     with pytest.raises(runs.RunError, match=r"nothing can be written to .*: Not a directory"):
         runs.train("small", tmp_path / "file" / "run", steps=1)
 
 
+@pytest.mark.tried("folders that become read-only in the middle of a run", "the error says which checkpoint is whole; the run goes on from it")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /sys, where nobody can make a file")
 def test_a_folder_that_becomes_read_only(stopped):
     kept, place = stopped / "kept", stopped / "metrics.jsonl"
@@ -180,6 +190,7 @@ def test_a_folder_that_becomes_read_only(stopped):
     assert again(stopped)["steps"] == 3
 
 
+@pytest.mark.tried("log lines cut in the middle", "dropped, and their step is run again", each=2)
 @pytest.mark.parametrize("cut", [1, 20, 60])
 def test_a_line_that_was_cut_is_dropped(cut, stopped):
     """A log is written line by line; a kill may leave the beginning of one, even one that ends in a brace."""
@@ -191,7 +202,16 @@ def test_a_line_that_was_cut_is_dropped(cut, stopped):
     assert len((stopped / "completions.jsonl").read_text().splitlines()) == 3 * 4
 
 
+@pytest.mark.tried("starts killed before the run had a name", "the folder can be started in")
 def test_a_start_that_was_killed_leaves_a_folder_to_start_in(small, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json.part").write_text("{")
     assert runs.train("small", tmp_path / "run", steps=1)["steps"] == 1
+
+
+@pytest.mark.tried("run folders with a damaged file", "refused with the file's name")
+@pytest.mark.parametrize("name", ["run.json", "before.json", "checkpoint-1/clock.json"])
+def test_a_damaged_file_is_named(name, stopped):
+    (stopped / name).write_bytes(b'{"steps": \xff')
+    with pytest.raises(runs.RunError, match=rf"{name} is damaged \(.*\); put it back, or choose another run"):
+        again(stopped)

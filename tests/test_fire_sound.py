@@ -91,6 +91,7 @@ HEARD = {  # what it is heard as: seconds, and the largest sample
 }
 
 
+@pytest.mark.tried("kinds of clips that can't be used", "an error that names the file")
 @pytest.mark.parametrize("kind", REFUSED)
 def test_refused_with_its_name(kind, tmp_path):
     if kind == "a FIFO" and sys.platform == "win32":
@@ -100,6 +101,7 @@ def test_refused_with_its_name(kind, tmp_path):
         load_audio(path, 12.0)
 
 
+@pytest.mark.tried("kinds of odd clips that can be used", "heard right: length and loudness")
 @pytest.mark.parametrize("kind", HEARD)
 def test_heard_as_it_should_be(kind, tmp_path):
     make, seconds, peak = HEARD[kind]
@@ -121,6 +123,7 @@ def test_there_are_forty_kinds():
     assert len(REFUSED) + len(HEARD) >= 40
 
 
+@pytest.mark.tried("clips without permission to read them", "an error that names the file", each=2)
 def test_no_permission(open_folder, nobody):
     closed, clip = folder(open_folder / "closed"), wav(open_folder / "question.wav")
     wav(closed / "question.wav")
@@ -144,6 +147,7 @@ def all_kinds(tmp_path):
     return tmp_path, [f"dev/{name}" for name in names]
 
 
+@pytest.mark.tried("data sets with all kinds of bad clips, at once and streamed", "stopped at the first, by its row; or all left out and listed")
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_data_set_with_all_of_them(all_kinds, streaming):
     """`on_bad_row="skip"` leaves the good ones and lists the others; "raise" stops at the first."""
@@ -155,6 +159,7 @@ def test_a_data_set_with_all_of_them(all_kinds, streaming):
         list(data.load_alr(root, "dev", streaming, max_seconds=12))
 
 
+@pytest.mark.tried("clips that change after they were heard", "heard anew; in a run an error that names the row")
 def test_a_clip_that_is_written_to_is_another_clip(tmp_path):
     """Heard anew by who reads it, and refused where it was sealed."""
     path, sealed = wav(tmp_path / "question.wav"), Sealed()

@@ -72,6 +72,7 @@ def test_a_batch_that_does_not_divide_is_named(eight_rows, tmp_path):
     assert "micro_batch 16 on 2 processes does not divide the 16 completions of a step" in done.stderr
 
 
+@pytest.mark.tried("runs of two processes, stopped and resumed", "the weights of the run that wasn't stopped, bit by bit")
 def test_two_processes_go_on_from_their_checkpoint(two_runs, eight_rows, tmp_path):
     """What a stop after the first checkpoint leaves: each process has its own random numbers in it."""
     stopped = shutil.copytree(two_runs[1], tmp_path / "stopped")
@@ -110,6 +111,7 @@ def never_killed(child, tmp_path_factory):
     return folder
 
 
+@pytest.mark.tried("runs with the same seed", "the same completions and weights, bit by bit", each=2)
 def test_the_same_seed_gives_the_same_run(child, never_killed, tmp_path):
     """In two processes: every sampled completion and every weight."""
     assert child(tmp_path / "run")[0] == 0
@@ -117,6 +119,7 @@ def test_the_same_seed_gives_the_same_run(child, never_killed, tmp_path):
     assert all(torch.equal(weight, adapter(never_killed)[name]) for name, weight in adapter(tmp_path / "run").items())
 
 
+@pytest.mark.tried("runs killed without warning, while sampling or saving", "resumed to the weights of the run that was never killed, bit by bit")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the killed runs are forks")
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_killed_run_goes_on_bit_by_bit(number, child, never_killed, tmp_path):

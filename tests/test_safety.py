@@ -54,6 +54,7 @@ def files_with_keys(folder: Path) -> dict[str, list[str]]:
     return {str(file): keys for file, text in all_text(folder) if (keys := keys_in(text))}
 
 
+@pytest.mark.tried("searches for eleven kinds of keys: repository, notebooks, shipped runs", "none found")
 def test_the_project_holds_no_key():
     """Notebooks with their outputs, shipped runs, everything else; the site is searched in test_site.py."""
     assert files_with_keys(ROOT) == {}
@@ -62,6 +63,7 @@ def test_the_project_holds_no_key():
 CANARIES = {"HF_TOKEN": "hf_" + "canary" * 6, "WANDB_API_KEY": "c0ffee" * 7, "OPENAI_API_KEY": "sk-" + "canary" * 8, "AWS_SECRET_ACCESS_KEY": "canary" * 7}
 
 
+@pytest.mark.tried("keys in the environment of a run and of the doctor", "in no file and no line", each=4)
 def test_keys_in_the_environment_reach_no_output(eight_rows, tmp_path):
     """A run and the doctor, on a machine that holds keys: not a byte of them in what is printed or written."""
     environment = os.environ | CANARIES | {"PYTHONPATH": str(ROOT)}
@@ -74,6 +76,7 @@ def test_keys_in_the_environment_reach_no_output(eight_rows, tmp_path):
     assert not any(keys_in(text) for text in texts)
 
 
+@pytest.mark.tried("URLs with passwords and tokens that fail", "neither shown nor part of a file's name")
 @pytest.mark.parametrize("url", ["memory://{}@host/alr?token=geheim", "zip://x::memory://{}@host/a.zip?sig=geheim", "https://{}@localhost:9/a?k=geheim"])
 def test_what_a_url_holds_for_its_host_alone_is_not_shown(url, tmp_path, monkeypatch):
     url = url.format("anna:geheim")
@@ -108,6 +111,7 @@ def copied(folder, to: Path, without: tuple[str, ...] = ()) -> Path:
     return shutil.copytree(folder, to, ignore=shutil.ignore_patterns(*without))
 
 
+@pytest.mark.tried("checkpoints whose weights are pickles with code", "refused, not run")
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.bin", "model.pt"])
 def test_weights_that_are_pickles_are_not_read(name, mark, tmp_path):
     folder = copied(profiles.ASSETS / "tiny_omni", tmp_path / "model", without=("model.safetensors",))
@@ -117,6 +121,7 @@ def test_weights_that_are_pickles_are_not_read(name, mark, tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.tried("checkpoints whose weights are pickles with code", "refused, not run")
 def test_a_talker_s_voices_are_tensors_alone(full_checkpoint, mark, tmp_path):
     folder = copied(full_checkpoint, tmp_path / "full")
     torch.save({"Chelsie": Bomb(mark)}, folder / "spk_dict.pt")
@@ -132,6 +137,7 @@ PLACES = {
 }
 
 
+@pytest.mark.tried("checkpoints with Python code beside them", "not run, nobody asked")
 @pytest.mark.parametrize("file", PLACES)
 @pytest.mark.parametrize("known", [True, False])
 def test_code_beside_a_checkpoint_is_never_run(file, known, mark, tmp_path, monkeypatch):
@@ -179,6 +185,7 @@ def stopped(eight_rows, tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
+@pytest.mark.tried("run folders with code in a checkpoint or an adapter", "refused or passed over, not run")
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "adapter_model.bin"])
 def test_a_checkpoint_of_somebody_else_runs_no_code(name, stopped, mark):
     def once(completions, **_):
@@ -194,6 +201,7 @@ def test_a_checkpoint_of_somebody_else_runs_no_code(name, stopped, mark):
     assert not mark.exists()
 
 
+@pytest.mark.tried("run folders with code in a checkpoint or an adapter", "refused or passed over, not run")
 def test_a_run_of_somebody_else_runs_no_code(mark, tmp_path):
     run = copied(profiles.ASSETS / "runs" / "all_seed0", tmp_path / "run", without=("adapter_model.safetensors",))
     torch.save({"lora": Bomb(mark)}, run / "adapter" / "adapter_model.bin")
@@ -202,6 +210,7 @@ def test_a_run_of_somebody_else_runs_no_code(mark, tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.tried("archives with names that leave their folder", "nothing is written outside the cache")
 @pytest.mark.parametrize("name", ["../evil.wav", "/evil.wav", "dev/../../evil.wav", "dev/0001/../../../evil.wav"])
 def test_an_archive_writes_nothing_outside_its_folder(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
@@ -220,6 +229,7 @@ def test_an_archive_writes_nothing_outside_its_folder(name, tmp_path, monkeypatc
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>"
 
 
+@pytest.mark.tried("places that show somebody's text as HTML", "escaped", each=10)
 def test_text_of_models_and_people_is_escaped_wherever_html_is_shown(test_rows):
     """Completions, transcripts, titles, questions, captions, descriptions, table cells, the names of rewards."""
     import numpy as np

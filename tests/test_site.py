@@ -151,6 +151,7 @@ def built(tmp_path_factory):
     return out
 
 
+@pytest.mark.tried("searches for eleven kinds of keys: web pages", "none found")
 def test_no_page_holds_a_key(built):
     assert files_with_keys(built) == {}
 

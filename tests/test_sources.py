@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from soundmind_lite import data, sources
-from soundmind_lite.audio import load_audio
+from soundmind_lite.audio import AudioError, load_audio
 
 QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'
 ROWS = {split: [(f"{i:04}", i % 2) for i in range(1, count + 1)] for split, count in (("train", 5), ("dev", 3), ("test", 2))}
@@ -145,6 +145,7 @@ def test_a_full_disk_is_told_before_the_first_byte(place, cache, monkeypatch):
     assert not list(cache.rglob("*.wav"))
 
 
+@pytest.mark.tried("rows that name files outside their folder", "refused with the row's id")
 @pytest.mark.parametrize("given", ["../../etc/passwd", "/etc/passwd", "0001/../../x.wav", "a\\..\\b", "", "0001//question.wav", ".hidden/x"])
 def test_paths_that_leave_the_folder_are_refused(tmp_path, given):
     line = dict(id="0001", question_file_name=given, answer_file_name="0001/answer_1.wav", label=1, annotation_question=QUESTION.format("a"), annotation_answer="x")
@@ -223,3 +224,28 @@ def test_a_zip_without_rows(tmp_path):
         file.writestr("readme.txt", "hello")
     with pytest.raises(data.SourceError, match="holds no train"):
         data.load_alr(tmp_path / "x.zip")
+
+
+@pytest.mark.tried("zips cut at the end", "refused by name")
+def test_a_zip_that_was_cut(place):
+    archive = place("zip")
+    archive.write_bytes(archive.read_bytes()[:-100])
+    with pytest.raises(data.SourceError, match=r"alr\.zip: not a whole zip \(.*\); fetch it again"):
+        data.load_alr(archive, "dev")
+
+
+@pytest.mark.tried("clips damaged inside a zip", "refused with the row's id, or left out and listed")
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_clip_that_is_damaged_in_its_zip(place, streaming, cache):
+    archive = place("zip")
+    with zipfile.ZipFile(archive) as file:
+        info = file.getinfo("dev/0002/question.wav")
+        start = info.header_offset + 30 + len(info.filename) + info.file_size // 2
+    content = bytearray(archive.read_bytes())
+    content[start : start + 8] = b"damaged!"
+    archive.write_bytes(content)
+    with pytest.raises(AudioError, match=r"row dev/0002: .*alr\.zip/dev/0002/question\.wav: damaged in the archive \(Bad CRC-32.*fetch the archive again"):
+        list(data.load_alr(archive, "dev", streaming))
+    with pytest.warns(data.SkippedRows, match=r"1 of 3 rows are left out:\n  row dev/0002"):
+        assert [row["id"] for row in data.load_alr(archive, "dev", streaming, on_bad_row="skip")] == ["0001", "0003"]
+    assert not list(cache.rglob("*.part"))

@@ -1,0 +1,13 @@
+"""The examples in docstrings print what they say."""
+import doctest
+import importlib
+import pkgutil
+
+import soundmind_lite
+
+
+def test_examples():
+    names = [module.name for module in pkgutil.iter_modules(soundmind_lite.__path__) if module.name != "__main__"]
+    results = {name: doctest.testmod(importlib.import_module(f"soundmind_lite.{name}")) for name in names}
+    assert sum(result.attempted for result in results.values()) >= 10
+    assert {name: result.failed for name, result in results.items() if result.failed} == {}
