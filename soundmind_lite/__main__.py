@@ -42,11 +42,11 @@ def evaluate(args) -> None:
     ready_for(args.out, "--out")
     profile = profiles.get(runs.facts_of(args.run)["profile"] if args.run else args.profile)
     doctor.require(profile)
+    bad, audio = BadRows(args.on_bad_row), "question" if args.setting.startswith("audio") else None
+    rows = data.load_alr(profile.data, args.split, audio=audio, on_bad_row=bad, max_seconds=profile.max_audio_seconds)
     model, processor, voice = talker.load_with_voice(profile, speaks := args.setting.endswith("-audio"))
     if args.run:
         model = runs.with_adapter(model, args.run)
-    bad = BadRows(args.on_bad_row)
-    rows = data.load_alr(profile.data, args.split, on_bad_row=bad, max_seconds=profile.max_audio_seconds)
     answers = evaluation.answer_rows(
         model, processor, rows, max_new_tokens=profile.max_completion_tokens,
         batch_size=profile.evaluation_batch, control=args.audio, setting=args.setting, progress="evaluate",
@@ -59,7 +59,7 @@ def evaluate(args) -> None:
         result |= evaluation.summary(answers)
     print(json.dumps(result, indent=2))
     if args.out:
-        runs.write_json(args.out, result | {"answers": [vars(a) for a in answers]})
+        runs.write_json(args.out, result | {"answers": [vars(a) for a in answers], "skipped": bad.listed()})
 
 
 def bench(args) -> None:

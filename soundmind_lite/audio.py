@@ -54,10 +54,11 @@ def state_of(path: str | Path) -> tuple[int, int]:
     path = Path(path or "no path")
     try:
         if path.is_file():
+            path.open("rb").close()
             state = path.stat()
             return state.st_mtime_ns, state.st_size
         what = "a link that leads nowhere" if path.is_symlink() else "not a file" if path.exists() else "no such file; was the audio of this row downloaded?"
-    except OSError as error:  # a folder without permission, a name that is too long
+    except OSError as error:  # no permission, a name that is too long
         what = error.strerror
     raise AudioError(f"{path}: {what}")
 
@@ -108,7 +109,9 @@ def _decoded(path: Path, max_seconds: float | None) -> np.ndarray:
             audio = file.read(dtype="float32", always_2d=True).mean(axis=1)
     except AudioError:
         raise
-    except (RuntimeError, TypeError, ValueError, MemoryError) as error:  # soundfile's own errors are RuntimeErrors
+    except MemoryError as error:
+        raise AudioError(f"{path}: too long for the memory of this machine ({error}); give max_seconds, or leave the row out") from error
+    except (RuntimeError, TypeError, ValueError) as error:  # soundfile's own errors are RuntimeErrors
         why = str(getattr(error, "error_string", error)).rstrip(".")
         raise AudioError(f"{path}: not a readable sound file ({why}); WAV, FLAC, OGG and MP3 are") from error
     try:

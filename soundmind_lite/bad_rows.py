@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from .audio import AudioError
 
 POLICIES = ("raise", "skip")
-SHOWN = 10  # rows that a warning lists; `found` and `skipped.json` hold all
+SHOWN = 10  # rows that a warning shows; its `rows`, and the files of a run, hold all
 
 
 class ALRFormatError(ValueError):
@@ -45,6 +45,10 @@ class BadRows:
             if self.policy == "raise":
                 raise
             self.found.append((name, str(error)))
+
+    def listed(self) -> list[dict[str, str]]:
+        """All that was left out, as files list it."""
+        return [{"row": name, "what": what} for name, what in self.found]
 
     def tell(self, rows_before: int, since: int = 0) -> None:
         """Warns of the rows left out, those found from the place `since` on, of `rows_before` rows; ALRFormatError if none of those is left."""

@@ -21,10 +21,10 @@ from transformers import Qwen2_5OmniThinkerForConditionalGeneration, TrainerCall
 from . import data, grpo, models, planner
 from .audio import SAMPLE_RATE, load_audio
 from .doctor import gpus, installed
+from .process_memory import return_freed_memory
 from .profiles import PROFILES, Profile
 from .prompts import with_audio
 from .report import BLUE, ORANGE
-from .runs import return_freed_memory
 
 KINDS = ("plain", "shared")
 GROWTH = {"seconds_of_audio": (5, 15, 60, 120), "group": (2, 4, 8, 16), "new_tokens": (25, 50, 100, 200)}

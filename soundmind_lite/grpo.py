@@ -50,15 +50,17 @@ def config(profile: Profile, out: Path, seed: int = 0, steps: int | None = None,
 
 def trainer_for(
     profile: Profile, model, processor, rows, out: Path, rewards=TEXT_REWARDS, *, seed: int = 0, steps: int | None = None, algorithm: str = "grpo",
-    callbacks=(), **overrides,
+    callbacks=(), clips=None, **overrides,
 ) -> AudioGRPOTrainer:
     """An AudioGRPOTrainer with LoRA at the sizes of the profile. It writes every rollout to `out`/completions.jsonl and prints nothing.
 
-    `rows` come from `data.training_rows`; `overrides` are GRPOConfig fields. With `profile.hear_once` each question is heard once a step.
+    `rows` come from `data.training_rows`; `overrides` are GRPOConfig fields, `clips` a `Sealed` that knows
+    the rows' clips already. With `profile.hear_once` each question is heard once a step.
     """
     trainer = (HearOnceTrainer if profile.hear_once else AudioGRPOTrainer)(
         model=model, reward_funcs=list(rewards), args=config(profile, out, seed, steps, **overrides), peft_config=lora(profile), train_dataset=rows,
         processing_class=processor, algorithm=algorithm, rollout_file=Path(out) / ROLLOUTS, callbacks=list(callbacks),
+        clips=clips,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

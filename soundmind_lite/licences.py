@@ -51,7 +51,7 @@ def licence(name: str) -> str:
 
 
 def needed(names: list[str]) -> dict[str, str]:
-    """{name: licence} of these packages and all that they need and that is installed here, however far down."""
+    """{name: licence} of these packages and all that they need and that is installed here, however far down. PackageNotFoundError if one of these isn't."""
     from packaging.requirements import Requirement
 
     found, todo = {}, list(names)
@@ -60,7 +60,9 @@ def needed(names: list[str]) -> dict[str, str]:
         try:
             asks = metadata.requires(name) or []
         except metadata.PackageNotFoundError:
-            continue
+            if name in names:
+                raise
+            continue  # for another system, or a build that is here in another form
         if key(name) not in found:
             found[key(name)] = licence(name)
             asks = map(Requirement, asks)

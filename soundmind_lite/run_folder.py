@@ -3,6 +3,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -41,8 +42,9 @@ def read_json(path: Path):
 def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
     """Checks that a run with these facts may start or go on in the folder; returns the checkpoint to go on from, if any."""
     started, settings = out / SETTINGS, None
-    if out.exists() and not out.is_dir():
+    if os.path.isfile(out):
         raise RunError(f"{out} is a file; give a folder")
+    check_writable(out)
     if (out / RESULT).exists():
         raise RunError(f"{out} holds a finished run; choose another --out for a new one")
     if started.exists():
@@ -56,14 +58,14 @@ def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
     differing = settings and ", ".join(f"{k}: {settings.get(k)} there, {facts[k]} now" for k in facts if settings.get(k) != facts[k])
     if differing:
         raise RunError(f"{out} holds another run ({differing}); resume it with its own settings")
-    check_writable(out)
     return max(complete_checkpoints(out), key=step_of, default=None)
 
 
 def check_writable(folder: Path) -> None:
     """RunError if no file can be made in the folder, or where it would be made. To be asked before long work whose end is a file there."""
-    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    place = folder.absolute()
     try:
+        place = next(path for path in (place, *place.parents) if path.exists())
         tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         raise RunError(f"nothing can be written to {folder}: {place}: {error.strerror}; choose another folder") from error
@@ -92,6 +94,14 @@ def complete_checkpoints(out: Path) -> list[Path]:
     return [folder for folder in out.glob("checkpoint-*") if (folder / CLOCK).is_file()]
 
 
+def remove_incomplete(out: Path) -> None:
+    """Removes what a kill left of a checkpoint: the Trainer would count it among those that it keeps."""
+    whole = complete_checkpoints(out)
+    for folder in out.glob("checkpoint-*"):
+        if folder not in whole:
+            shutil.rmtree(folder)
+
+
 def mark_complete(checkpoint: Path, seconds: float) -> None:
     write_json(checkpoint / CLOCK, {"seconds": seconds})
 
@@ -106,8 +116,13 @@ def seconds_until(out: Path, checkpoint: Path | None) -> float:
 def keep_steps(file: Path, last_step: int) -> None:
     """Drops the lines after the checkpoint from which a run goes on, and a last one that was cut; those steps are run again."""
     if file.exists():
-        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]  # a line that was cut has no end
-        write_text(file, "".join(line + "\n" for line in lines if json.loads(line)["step"] <= last_step))
+        kept = []
+        for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], 1):  # a last line that was cut has no end
+            try:
+                kept += [line.decode() + "\n"] if json.loads(line)["step"] <= last_step else []
+            except (ValueError, KeyError, TypeError) as error:
+                raise RunError(f"{file}, line {number} is damaged ({error!s:.100}); mend or delete it") from error
+        write_text(file, "".join(kept))
 
 
 @contextlib.contextmanager
@@ -136,8 +151,9 @@ def told_what_to_do(out: Path):
         # safetensors has an error of its own for a full disk
         if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
             raise RunError(f"the disk of {out} is full; free some space. {whole(out)}") from error
-        if getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise RunError(f"{error.filename or out} can't be written ({error.strerror}); make it writable. {whole(out)}") from error
+        denied = getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename
+        if denied and Path(error.filename).absolute().is_relative_to(out.absolute()):
+            raise RunError(f"{error.filename} can't be written ({error.strerror}); make it writable. {whole(out)}") from error
         raise
 
 

@@ -1,13 +1,13 @@
 """One run from end to end: evaluate, train with GRPO, evaluate again, and write the run folder.
 
-The folder holds `result.json`, `metrics.jsonl` (a line a step), `completions.jsonl` (a line a sampled completion), `before.json` and
-`after.json` (every test answer), `curves.png`, `adapter/` and `checkpoint-N/`.
+The folder holds `run.json` (what the run is), `result.json`, `metrics.jsonl` (a line a step), `completions.jsonl` (a line a sampled completion),
+`before.json` and `after.json` (every test answer), `skipped.json` (rows left out, if there are any), `curves.png`, `adapter/` and `checkpoint-N/`.
 """
 import contextlib
 import json
-import sys
 import time
 import warnings
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from .audio import Sealed
 from .bad_rows import BadRows
 from .evaluation import Answer
 from .grpo import ROLLOUTS
+from .process_memory import peak_memory_mb, return_freed_memory
 from .rewards import AUDIO_REWARDS, TEXT_REWARDS, spoken_by
 from .run_folder import (
     BEFORE,
@@ -38,38 +39,19 @@ from .run_folder import (
     mark_complete,
     new_folder,
     read_json,
+    remove_incomplete,
     seconds_until,
     step_of,
     told_what_to_do,
     write_json,
 )
 from .seam import PHASES
-from .training_data import fingerprint, row_name
+from .training_data import row_name
 
 __all__ = [
     "RunError", "complete_checkpoints", "facts_of", "keep_steps", "measure", "new_folder", "peak_memory_mb", "processes", "return_freed_memory", "step_of",
     "train", "trained", "with_adapter", "write_json",
 ]
-
-
-def peak_memory_mb() -> float:
-    """The largest resident memory of this process so far."""
-    if sys.platform == "win32":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset / 2**20
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def return_freed_memory() -> None:
-    """Hands freed memory back to the system where glibc would keep it: tensors of ever new sizes fragment it, and a run would grow by half."""
-    if sys.platform == "linux":
-        import ctypes
-
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 class RunLog(TrainerCallback):
@@ -155,8 +137,8 @@ def save_answers(file: Path, result: dict, answers: list[Answer]) -> None:
 
 
 def processes() -> PartialState:
-    """This process among those that accelerate or torchrun started; alone, if none did."""
-    return PartialState(cpu=not torch.cuda.is_available())
+    """This process among those that accelerate or torchrun started; alone, if none did. They wait for each other long enough for one to fetch ALR."""
+    return PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(hours=3))
 
 
 def prepare_folder(out: Path, resume: bool, facts: dict) -> Path | None:
@@ -166,7 +148,10 @@ def prepare_folder(out: Path, resume: bool, facts: dict) -> Path | None:
 
 
 def load_rows(profile, setting: str, bad: BadRows):
-    """Training rows, test rows, and the fingerprint of both; every clip is heard first. Processes take turns: the first one fetches, the others find."""
+    """Training rows, test rows, all their clips, sealed, and a fingerprint of it all; every clip is heard.
+
+    One process fetches, the others find. RunError if they don't find the same.
+    """
     heard, spoken = setting.startswith("audio"), setting.endswith("-audio")
     if not processes().is_main_process:
         warnings.simplefilter("ignore", data.SkippedRows)  # one voice is enough
@@ -174,23 +159,35 @@ def load_rows(profile, setting: str, bad: BadRows):
         how = dict(on_bad_row=bad, max_seconds=profile.max_audio_seconds)
         train = data.load_alr(profile.data, "train", audio="both" if spoken else "question" if heard else None, **how)
         rows, test = data.training_rows(train, setting, bad), data.load_alr(profile.data, "test", **how)
-    return rows, test, fingerprint([*train, *test])
+    chosen = set(rows["id"])
+    used = [*(row for row in train if row["id"] in chosen), *test]
+    check_clips(clips := Sealed(), used)
+    prints = gather_object([data.fingerprint(used)])
+    if len(set(prints)) > 1:
+        raise RunError("the processes don't find the same rows and clips; can all of them read all of the data?")
+    return rows, test, clips, prints[0]
 
 
 def check_clips(clips: Sealed, rows) -> None:
-    """AudioError if the clip of a test row was changed since the first call: before and after would not have heard the same."""
+    """AudioError if the clip of a row was changed since the first call: before and after would not have heard the same."""
     for row in rows:
-        clips.check(row_name(row), row["question_audio"])
+        if row["question_audio"]:
+            clips.check(row_name(row), row["question_audio"])
 
 
-def begin(out: Path, facts: dict, bad: BadRows, last_step: int) -> None:
-    """Writes what the run is and which rows it leaves out, and drops what was logged after the step from which it goes on."""
-    check_rows(out, facts["rows"])
-    write_json(out / SETTINGS, facts)
+def begin(out: Path, resume: bool, facts: dict, voice: str | None, bad: BadRows, checkpoint: Path | None) -> None:
+    """Writes what the run is and which rows it leaves out, and drops what was logged after the step from which it goes on.
+
+    RunError if another process has started, moved on or finished the run while this one was getting ready.
+    """
+    if check_folder(out, resume, facts) != checkpoint:
+        raise RunError(f"{out} was written by another process just now; look at it, and start again")
+    write_json(out / SETTINGS, facts | ({"voice": voice} if voice else {}))
     if bad.found:
-        write_json(out / SKIPPED, [{"row": name, "what": what} for name, what in bad.found])
+        write_json(out / SKIPPED, bad.listed())
+    remove_incomplete(out)
     for name in (METRICS, ROLLOUTS):
-        keep_steps(out / name, last_step)
+        keep_steps(out / name, step_of(checkpoint) if checkpoint else 0)
 
 
 def finish_model(trainer, profile, out: Path):
@@ -226,8 +223,9 @@ def train(
     checkpoint = prepare_folder(out, resume, facts)
     started = time.time() - seconds_until(out, checkpoint)
     set_seed(seed)
-    rows, test, rows_fingerprint = load_rows(profile, setting, bad)
-    check_clips(test_clips := Sealed(), test)
+    rows, test, clips, facts["rows"] = load_rows(profile, setting, bad)
+    if state.is_main_process:
+        check_rows(out, facts["rows"])
     model, processor, voice = talker.load_with_voice(profile, speaks)
     if isinstance(voice, talker.Talker) and state.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
         raise RunError("the talker needs the whole thinker in each process; launch with ddp.yaml, or train with written answers")
@@ -235,12 +233,12 @@ def train(
     # the folder is made only now, so that a run that can't start leaves none behind
     with told_what_to_do(out), claimed(out) if state.is_main_process else contextlib.nullcontext():
         if state.is_main_process:
-            begin(out, facts | {"rows": rows_fingerprint} | ({"voice": voice.name} if speaks else {}), bad, last_step)
+            begin(out, resume, facts, voice.name if speaks else None, bad, checkpoint)
         state.wait_for_everyone()
         before, answers_before = before_training(out, model, processor, test, profile, "before", setting=setting, voice=voice)
         trainer = grpo.trainer_for(
             profile, model, processor, rows, out, [spoken_by(voice, r) for r in rewards] if speaks else rewards, seed=seed, steps=steps,
-            algorithm=algorithm, callbacks=[RunLog(out, started)],
+            algorithm=algorithm, callbacks=[RunLog(out, started)], clips=clips,
         )
         if last_step < facts["steps"]:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -250,7 +248,7 @@ def train(
         after, answers_after = measure(model, processor, test, profile, "after", setting=setting, voice=voice)
         save_answers(out / "after.json", after, answers_after)
         swapped, _ = measure(model, processor, test, profile, "swapped sound", "swapped")  # of the audio tower also where questions were read
-        check_clips(test_clips, test)
+        check_clips(clips, test)
         result = {k: facts[k] for k in ("profile", "seed", "algorithm", "steps")} | dict(
             seconds=(seconds := round(time.time() - started, 1)), breakdown=breakdown(out, seconds, [before, after, swapped]),
             peak_memory_mb=round(peak_memory_mb()), skipped_rows=len(bad.found), before=before, after=after,

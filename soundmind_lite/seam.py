@@ -67,12 +67,16 @@ class AudioGRPOTrainer(GRPOTrainer):
 
     `algorithm` "reinforce++" replaces the group-relative advantages by `batch_advantages`; all else is the same.
     `rollout_file` gets one JSON line a completion: step, id, completion, each reward, advantage.
+    `clips` are those that may not change, if that was noted before; else they are noted now.
     A slow reward function may carry `begin(completions)`: it is called as soon as the texts are sampled, to start work elsewhere while they are scored.
     Raises NotImplementedError for sound with `use_vllm`, AudioError for a clip that isn't there, can't be used whole or was changed since the trainer was
     made, and TrainingError for rewards, losses or gradients that are NaN or infinite.
     """
 
-    def __init__(self, model, reward_funcs, args=None, train_dataset=None, *, algorithm: str = "grpo", rollout_file: Path | None = None, **kwargs):
+    def __init__(
+        self, model, reward_funcs, args=None, train_dataset=None, *, algorithm: str = "grpo", rollout_file: Path | None = None, clips: Sealed | None = None,
+        **kwargs,
+    ):
         if algorithm not in ALGORITHMS:
             raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
         if args is not None and args.use_vllm and "audio" in (getattr(train_dataset, "column_names", None) or ()):
@@ -81,7 +85,7 @@ class AudioGRPOTrainer(GRPOTrainer):
         super().__init__(model=model, reward_funcs=reward_funcs, args=args, train_dataset=train_dataset, **kwargs)
         self.algorithm, self.rollout_file = algorithm, rollout_file
         self._sound, self._sound_fields, self._scored, self._row_ids, self._ids = None, AUDIO_FIELDS, None, {}, []
-        self._clips = Sealed()
+        self._clips = clips or Sealed()
         if isinstance(train_dataset, Dataset) and "audio" in train_dataset.column_names:
             self._note_clips(train_dataset)
         self.seconds = dict.fromkeys(PHASES, 0.0)  # where the time went since the last log
@@ -92,7 +96,7 @@ class AudioGRPOTrainer(GRPOTrainer):
         self.generation_config.suppress_tokens = self.generation_kwargs["suppress_tokens"] = suppressed
 
     def _note_clips(self, rows):
-        """Notes every clip as it is now. What is missing is told before the first step."""
+        """Notes every clip as it is now, or holds it to what was noted. What is missing is told before the first step."""
         names = rows["id"] if "id" in rows.column_names else ["without id"] * len(rows)
         for name, path in zip(names, rows["audio"]):
             if path is not None:

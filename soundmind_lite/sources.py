@@ -23,7 +23,9 @@ from .audio import AudioError
 CACHE = Path(os.environ.get("SOUNDMIND_CACHE", Path.home() / ".cache" / "soundmind_lite"))
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-SECRET = re.compile(r"(?<=://)[^/\s@]*@|(?<=[^\s?])\?[^\s:'\"]+")  # user and password, or the query, of a URL
+# of a URL: user and password, and the query, up to a chained URL; both often hold a key
+USER, QUERY = re.compile(r"(?<=://)[^/\s?'\"]*@"), re.compile(r"(://(?:(?!::[\w+]+://)[^\s?'\"])*)(\?(?:(?!::[\w+]+://)[^\s'\"])*)")
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)  # what an archive gives that was cut, spoiled or locked
 KEEP_FREE_GB = 1.0  # what must stay free on the disk
 FETCHES = 8  # files that are fetched side by side
 
@@ -51,8 +53,11 @@ class Source:
             return self.fs.cat_file(self.path(*parts))
         except (FileNotFoundError, KeyError, IsADirectoryError):
             return None
+        except DAMAGED as error:
+            raise SourceError(f"{self.shown(*parts)}: can't be read from the archive ({error}); fetch the archive again") from error
         except Exception as error:
-            raise SourceError(f"{self.name}: {told(error, self.hidden)}; is it a folder that isn't there, or a hub id without a network?") from error
+            cause = None if self.hidden else error  # or a trace would tell what is hidden
+            raise SourceError(f"{self.name}: {told(error, self.hidden)}; is it a folder that isn't there, or a hub id without a network?") from cause
 
     def shown(self, *parts: str) -> str:
         """A name of the file for a person."""
@@ -73,11 +78,11 @@ def open_source(source: str | Path) -> Source:
             raise SourceError(f"{text}: not a whole zip ({error}); fetch it again") from error
         return Source(fs, _root_in(fs), _cache_of(str(Path(text).resolve())), text)
     if "://" in text:
-        hidden = tuple(SECRET.findall(text))
+        hidden = secrets_of(text)
         try:
             fs, root = fsspec.core.url_to_fs(text)
         except Exception as error:
-            raise SourceError(f"{without_secrets(text)}: {told(error, hidden)}") from error
+            raise SourceError(f"{without_secrets(text)}: {told(error, hidden)}") from (None if hidden else error)  # or a trace would tell
         return Source(fs, root, _cache_of(text), without_secrets(text), hidden)
     if HUB_ID.fullmatch(text):
         fs, root = fsspec.core.url_to_fs(f"hf://datasets/{text}")
@@ -93,7 +98,14 @@ def without_secrets(text: str, hidden: tuple[str, ...] = ()) -> str:
     """
     for part in hidden:
         text = text.replace(part, "")
-    return SECRET.sub("", text)
+    return QUERY.sub(r"\1", USER.sub("", text))
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """The parts of a URL that are for its host alone, the long ones first."""
+    users, queries = USER.findall(url), [query for _, query in QUERY.findall(url)]
+    values = [value for part in (*users, *queries) for value in re.split(r"[:?&=@]", part) if len(value) > 5]
+    return tuple(sorted({*users, *queries, *values} - {"?", ""}, key=len, reverse=True))
 
 
 def told(error: Exception, hidden: tuple[str, ...]) -> str:
@@ -123,9 +135,12 @@ def safe_relative(path: str) -> bool:
 
 @cache
 def sizes(source: Source, split: str) -> dict[str, int]:
-    """Bytes of each file of a split, by its path below the source's root. One listing, kept."""
+    """Bytes of each file of a split, by its path below the source's root. One listing, kept. SourceError if the place can't be reached."""
     start = len(source.path("")) if source.root else 0
-    found = source.fs.find(source.path(split), detail=True)
+    try:
+        found = source.fs.find(source.path(split), detail=True)
+    except Exception as error:
+        raise SourceError(f"{source.name}: {told(error, source.hidden)}") from (None if source.hidden else error)
     return {name[start:].lstrip("/"): info["size"] for name, info in found.items()}
 
 
@@ -137,7 +152,7 @@ def local_path(source: Source, name: str) -> Path:
 def fetch(source: Source, name: str) -> Path:
     """Brings one file here and returns its path; a file that is here already with its full size stays. Never leaves half a file.
 
-    AudioError if it is damaged in an archive; errors of the network pass.
+    AudioError if it is damaged in an archive, SourceError if the place can't be reached or the disk is full.
     """
     target = local_path(source, name)
     if source.cache is None:
@@ -151,8 +166,10 @@ def fetch(source: Source, name: str) -> Path:
         try:
             source.fs.get_file(source.path(name), str(part))
             os.replace(part, target)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise AudioError(f"{source.shown(name)}: damaged in the archive ({error}); fetch the archive again") from error
+        except DAMAGED as error:
+            raise AudioError(f"{source.shown(name)}: can't be read from the archive ({error}); fetch the archive again") from error
+        except Exception as error:
+            raise SourceError(f"{source.shown(name)}: {told(error, source.hidden)}; what is here already stays") from (None if source.hidden else error)
         finally:
             part.unlink(missing_ok=True)
     return target

@@ -1,8 +1,4 @@
 """Rows of ALR as TRL wants them, with the references of the length rewards."""
-import hashlib
-import json
-from pathlib import Path
-
 from .alr_text import chain_of_thought
 from .audio import SAMPLE_RATE, load_clip
 from .bad_rows import ALRFormatError, BadRows
@@ -31,10 +27,12 @@ def training_rows(rows, setting: str = "audio-text", on_bad_row: str | BadRows =
     answer clip, or, without one, its words at ALR's mean rate.
 
     A row without reasoning, or whose answer clip can't be used, raises ALRFormatError or AudioError; with `on_bad_row="skip"` it is left out and told in
-    a `SkippedRows` warning. Raises ValueError for an unknown setting and for rows without sound.
+    a `SkippedRows` warning. Raises ValueError for an unknown setting, for rows without sound and for a stream.
     """
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
+    if isinstance(rows, IterableDataset):
+        raise ValueError("training takes rows by their number, which a stream has not; use load_alr(…, streaming=False), or list(rows.take(100))")
     heard, spoken = check_setting(setting).startswith("audio"), setting.endswith("-audio")
     bad, made, rows = BadRows.of(on_bad_row), [], list(rows)
     known = len(bad.found)
@@ -65,12 +63,3 @@ def reasoning_words(row: dict) -> int:
     if not (words := len(chain_of_thought(row["reasoning"]).split())):
         raise ALRFormatError(f"row {row_name(row)}: the answer holds no reasoning, so there is no length to compare with; leave the row out")
     return words
-
-
-def fingerprint(rows) -> str:
-    """Sixteen hex digits that change when a row, the order of rows or the size of a clip does; where the files lie makes no difference."""
-    digest = hashlib.blake2b(digest_size=8)
-    for row in rows:
-        clips = [path and Path(path).stat().st_size for path in (row["question_audio"], row["answer_audio"])]
-        digest.update(json.dumps([row[name] for name in ("split", "id", "question", "reasoning", "label")] + clips).encode())
-    return digest.hexdigest()

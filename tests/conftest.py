@@ -13,9 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'
 TRIED = Counter()  # (what, what happened) → how often, in the tests that passed
 ROOT = Path(__file__).resolve().parent.parent
 TALKER = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+
+
+def good_row(identifier="0001", label=1, major="a", answer="So it is.\n\nAnswer: entailed."):
+    """A line of annotations in ALR's published form."""
+    return dict(id=identifier, user_content=QUESTION.format(major), answer=answer, label=label)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -91,7 +97,10 @@ def nobody():
             pytest.skip("the rights of files are others on Windows")
         user = os.geteuid()
         if not user:
-            os.seteuid(65534)
+            try:
+                os.seteuid(65534)
+            except OSError:
+                pytest.skip("this container knows no other user")
         try:
             yield
         finally:

@@ -1,8 +1,8 @@
-"""A small run in a process of its own, for tests that launch several of them or kill one: `run_worker.py OUT DATA [--given] [--resume] [--micro-batch N]`.
+"""A small run in a process of its own, for tests that launch several of them or kill one: `run_worker.py OUT DATA [--given] [--resume] [--skip] [--micro-batch N]`; a "%r" in DATA becomes the number of the process.
 
 `run_worker.py --nursery` does the slow imports once. Then each line that it reads, a JSON object with `out`, `data` and perhaps `resume`, `kill_at` and
-`delay`, is a run in a child process of it, and each line that it writes is how that child ended (0, or minus the signal). `kill_at` N sends SIGKILL
-when the run is about to change the N-th file or folder of its own, or `delay` seconds later.
+`delay`, is a run in a child process of it, and each line that it writes is how that child ended (0, the number of a signal, or minus its exit code) and how often it changed a file or folder of its own. `kill_at` N
+sends SIGKILL when the run is about to make its N-th change, or `delay` seconds later.
 """
 import argparse
 import json
@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 
 from soundmind_lite import profiles, runs
@@ -32,9 +33,10 @@ def given(self, prompt_ids, *_, **__):
     return [self.processing_class.tokenizer(text + "<|im_end|>")["input_ids"] for text in texts], None
 
 
-def run(out: Path, data: str, resume: bool = False, micro_batch: int = 8) -> None:
+def run(out: Path, data: str, resume: bool = False, micro_batch: int = 8, on_bad_row: str = "raise") -> None:
+    data = data.replace("%r", os.environ.get("RANK", "0"))
     profiles.PROFILES["small"] = replace(profiles.get("tiny"), data=data, micro_batch=micro_batch, **SMALL)
-    runs.train("small", out, resume=resume)
+    runs.train("small", out, resume=resume, on_bad_row=on_bad_row)
 
 
 def changes(event: str, args: tuple) -> bool:
@@ -45,18 +47,17 @@ def changes(event: str, args: tuple) -> bool:
     return event in CHANGES
 
 
-def kill_at(number: int, delay: float, out: str) -> None:
-    """Lets this process die at its change of that number below `out`."""
-    left = [number]
+def count_changes(out: str, number: int, delay: float, count) -> None:
+    """Counts this process's changes below `out`, in memory that its parent shares, and lets it die at that number of them."""
 
     def die():
         time.sleep(delay)
         os.kill(os.getpid(), signal.SIGKILL)
 
     def hook(event, args):
-        if left[0] and changes(event, args) and str(args[0]).startswith(out):
-            left[0] -= 1
-            if not left[0]:
+        if changes(event, args) and str(args[0]).startswith(out):
+            count.value += 1
+            if count.value == number:
                 threading.Thread(target=die).start() if delay else die()
 
     sys.addaudithook(hook)
@@ -64,17 +65,16 @@ def kill_at(number: int, delay: float, out: str) -> None:
 
 def nursery() -> None:
     for line in sys.stdin:
-        order = json.loads(line)
+        order, count = json.loads(line), RawValue("i", 0)
         if not (child := os.fork()):
-            log = os.open(order.get("log", os.devnull), os.O_WRONLY | os.O_CREAT)
+            log = os.open(order.get("log", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            if "kill_at" in order:
-                kill_at(order["kill_at"], order.get("delay", 0), order["out"])
+            count_changes(order["out"], order.get("kill_at", 0), order.get("delay", 0), count)
             run(Path(order["out"]), order["data"], order.get("resume", False))
             sys.stdout.flush()
             os._exit(0)
-        print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), count.value, flush=True)
 
 
 if __name__ == "__main__":
@@ -85,8 +85,9 @@ if __name__ == "__main__":
     parser.add_argument("data")
     parser.add_argument("--given", action="store_true")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--skip", action="store_true")
     parser.add_argument("--micro-batch", type=int, default=8)
     args = parser.parse_args()
     if args.given:
         AudioGRPOTrainer._generate_single_turn = given
-    run(args.out, args.data, args.resume, args.micro_batch)
+    run(args.out, args.data, args.resume, args.micro_batch, "skip" if args.skip else "raise")

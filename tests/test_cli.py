@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import pytest
 from conftest import ROOT
@@ -95,3 +96,30 @@ def test_importing_loads_nothing_heavy():
     code = f"import sys, {modules}; print([m for m in ('torch', 'transformers', 'trl', 'datasets', 'librosa') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_evaluate_hears_what_it_needs_and_lists_what_it_leaves_out(eight_rows, tmp_path, monkeypatch, capsys):
+    """Questions that are read need no sound; where they are heard, rows without it stop the command or are left out."""
+    import shutil
+    from dataclasses import replace
+
+    from soundmind_lite import __main__, data, profiles
+
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # the command sets its own
+    folder = shutil.copytree(eight_rows, tmp_path / "data")
+    for clip in sorted(folder.glob("test/*/question.*"))[:2]:
+        clip.unlink()
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(folder), max_completion_tokens=5))
+
+    def evaluate(*options):
+        monkeypatch.setattr(sys, "argv", ["soundmind_lite", "evaluate", "--profile", "small", *map(str, options)])
+        return __main__.main()
+
+    assert evaluate("--setting", "text-text", "--out", tmp_path / "read.json") == 0
+    assert json.loads((tmp_path / "read.json").read_text())["n"] == 8
+    assert evaluate() == 1
+    assert "error: row test/0001: " in capsys.readouterr().err
+    with pytest.warns(data.SkippedRows, match="2 of 8 rows are left out:"):
+        assert evaluate("--on-bad-row", "skip", "--out", tmp_path / "heard.json") == 0
+    heard = json.loads((tmp_path / "heard.json").read_text())
+    assert (heard["n"], heard["skipped_rows"], [s["row"] for s in heard["skipped"]]) == (6, 2, ["test/0001", "test/0002"])

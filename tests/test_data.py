@@ -3,17 +3,12 @@ import json
 import shutil
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, good_row
 
 from soundmind_lite import data
 from soundmind_lite.data import ALRFormatError, SkippedRows, load_alr
 
 COLUMNS = {"id", "split", "question", "major_premise", "minor_premise", "conclusion", "reasoning", "label", "question_audio", "answer_audio"}
-QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'
-
-
-def good_row(identifier="0001", label=1, major="a", answer="So it is.\n\nAnswer: entailed."):
-    return dict(id=identifier, user_content=QUESTION.format(major), answer=answer, label=label)
 
 
 @pytest.fixture
@@ -167,6 +162,26 @@ def test_a_row_without_reasoning_is_named_before_training(folder):
     with pytest.warns(SkippedRows, match="1 of 2 rows are left out") as told:
         assert data.training_rows(rows, on_bad_row="skip")["id"] == ["0001"]
     assert told[0].message.rows[0][0] == "dev/7"
+
+
+def test_a_stream_is_no_training_set():
+    with pytest.raises(ValueError, match=r"which a stream has not; use load_alr\(…, streaming=False\), or list\(rows\.take\(100\)\)"):
+        data.training_rows(load_alr("mini", "dev", streaming=True))
+    assert len(data.training_rows(list(load_alr("mini", "dev", streaming=True).take(3)))) == 3
+
+
+def test_a_fingerprint_is_of_what_the_rows_hold_and_not_of_where(folder, tone, tmp_path_factory):
+    root = folder(good_row("1"), good_row("2", major="b"))
+    for name in ("1", "2"):
+        (root / "dev" / name).mkdir(parents=True)
+        shutil.copy(tone(), root / "dev" / name / "question.wav")
+    rows = load_alr(root, "dev")
+    before = data.fingerprint(rows)
+    assert before == data.fingerprint(load_alr(shutil.copytree(root, tmp_path_factory.mktemp("other") / "place"), "dev"))
+    assert before != data.fingerprint(rows.select([1, 0]))
+    clip = root / "dev" / "2" / "question.wav"
+    clip.write_bytes(clip.read_bytes()[:-1] + b"x")  # no byte more or less
+    assert before != data.fingerprint(rows)
 
 
 def test_a_question_is_read_in_linear_time_and_as_it_stands():

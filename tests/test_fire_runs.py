@@ -7,10 +7,11 @@ import sys
 from dataclasses import replace
 
 import pytest
+import soundfile
 import torch
 
 from soundmind_lite import data, profiles, run_folder, runs
-from soundmind_lite.audio import AudioError
+from soundmind_lite.audio import AudioError, load_audio
 from soundmind_lite.seam import TrainingError
 
 SMALL = replace(profiles.get("tiny"), group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
@@ -162,12 +163,18 @@ def test_bad_rows_are_left_out_counted_and_listed(own_rows, tmp_path, capsys):
     assert "3 rows left out" in capsys.readouterr().out
 
 
-@pytest.mark.tried("folders that can't be written", "refused before any work", each=2)
+@pytest.mark.tried("folders that can't be written", "refused before any work", each=3)
 def test_a_folder_that_cannot_be_written(small, open_folder, nobody, tmp_path):
-    (closed := open_folder / "closed").mkdir(mode=0o555)
+    (closed := open_folder / "closed").mkdir()
+    closed.chmod(0o555)
     with nobody(), pytest.raises(runs.RunError, match=r"nothing can be written to .*closed/run: .*closed: Permission denied; choose another folder"):
         run_folder.check_folder(closed / "run", False, {})
     (tmp_path / "file").touch()
+    (closed / "inner").mkdir()
+    closed.chmod(0)
+    with nobody(), pytest.raises(runs.RunError, match=r"nothing can be written to .*closed/inner/run: .*Permission denied"):
+        run_folder.check_folder(closed / "inner" / "run", False, {})
+    closed.chmod(0o755)
     with pytest.raises(runs.RunError, match=r"nothing can be written to .*: Not a directory"):
         runs.train("small", tmp_path / "file" / "run", steps=1)
 
@@ -200,6 +207,73 @@ def test_a_line_that_was_cut_is_dropped(cut, stopped):
     assert again(stopped)["steps"] == 3
     assert [json.loads(line)["step"] for line in (stopped / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
     assert len((stopped / "completions.jsonl").read_text().splitlines()) == 3 * 4
+
+
+def test_what_is_denied_elsewhere_is_not_blamed_on_the_folder(small, tmp_path):
+    def once(completions, **_):
+        raise PermissionError(13, "Permission denied", "/home/me/dictionary.txt")
+
+    with pytest.raises(PermissionError, match=r"dictionary\.txt"):
+        runs.train("small", tmp_path / "run", steps=1, rewards=[once])
+
+
+@pytest.mark.tried("log lines damaged in the middle of the log", "refused with file and line")
+def test_a_damaged_line_is_named(stopped):
+    log = stopped / "metrics.jsonl"
+    log.write_bytes(b'{"step": \xff\n' + log.read_bytes())
+    with pytest.raises(runs.RunError, match=r"metrics\.jsonl, line 1 is damaged \(.*\); mend or delete it"):
+        again(stopped)
+    log.write_bytes(log.read_bytes().partition(b"\n")[2])
+    assert again(stopped)["steps"] == 3
+
+
+@pytest.mark.tried("two starts in one folder, the second while the first gets ready", "the one that comes too late is refused")
+def test_a_run_that_began_and_ended_while_another_got_ready(small, tmp_path, monkeypatch):
+    truth = runs.talker.load_with_voice
+
+    def meanwhile(*given):
+        monkeypatch.setattr(runs.talker, "load_with_voice", truth)
+        runs.train("small", tmp_path / "run", steps=1, seed=5)
+        return truth(*given)
+
+    monkeypatch.setattr(runs.talker, "load_with_voice", meanwhile)
+    with pytest.raises(runs.RunError, match="holds a finished run; choose another --out"):
+        runs.train("small", tmp_path / "run", steps=1)
+    assert runs.facts_of(tmp_path / "run")["seed"] == 5
+
+
+@pytest.mark.tried("training clips changed before the first step", "stopped with the row's id")
+def test_a_clip_changed_while_the_base_is_measured(own_rows, tmp_path, monkeypatch):
+    truth = runs.before_training
+
+    def changed(*given, **how):
+        shutil.copyfile(clips_of(own_rows, "test")[0], clips_of(own_rows)[0])
+        return truth(*given, **how)
+
+    monkeypatch.setattr(runs, "before_training", changed)
+    with pytest.raises(AudioError, match=r"row 0001: .*was changed since this run began"):
+        runs.train("small", tmp_path / "run", steps=1)
+
+
+@pytest.mark.tried("clips changed between a stop and --resume, to the byte as long", "refused, and the run goes on with them put back")
+def test_a_clip_of_the_same_size_is_another_clip(own_rows, tmp_path):
+    clip = clips_of(own_rows)[0]
+    sound, other = load_audio(clip), clip.with_suffix(".wav")
+    clip.unlink()
+    calls = []
+
+    def once(completions, **_):
+        calls.append(1)
+        return [float("nan") if len(calls) == 2 else 1.0] * len(completions)
+
+    soundfile.write(other, sound, 16_000)
+    with pytest.raises(TrainingError):
+        runs.train("small", tmp_path / "run", steps=3, rewards=[once])
+    soundfile.write(other, sound / 2, 16_000)
+    with pytest.raises(runs.RunError, match="the rows or clips aren't those that the run began with"):
+        again(tmp_path / "run")
+    soundfile.write(other, sound, 16_000)
+    assert again(tmp_path / "run")["steps"] == 3
 
 
 @pytest.mark.tried("starts killed before the run had a name", "the folder can be started in")

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from test_data import good_row
+from conftest import good_row
 
 from soundmind_lite import data
 from soundmind_lite.audio import MAX_AMPLITUDE, SAMPLE_RATE, AudioError, Sealed, load_audio
@@ -129,8 +129,8 @@ def test_no_permission(open_folder, nobody):
     wav(closed / "question.wav")
     closed.chmod(0)
     clip.chmod(0)
-    for path, words in ((clip, "not a readable sound file"), (closed / "question.wav", "Permission denied")):
-        with nobody(), pytest.raises(AudioError, match=rf"question\.wav: {words}"):
+    for path in (clip, closed / "question.wav"):
+        with nobody(), pytest.raises(AudioError, match=r"question\.wav: Permission denied"):
             load_audio(path)
     closed.chmod(0o700)
 

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from soundmind_lite import runs
 
 KILLS = int(os.environ.get("SOUNDMIND_KILLS", 6))  # a night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/test_processes.py -k killed`
-CHANGES = 65  # of files and folders, in a run of four steps
 WORKER = str(ROOT / "tests" / "run_worker.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -67,6 +66,17 @@ def test_one_result_is_written(two_runs):
     assert two["summary"]["n"] == one["summary"]["n"] == 8
 
 
+@pytest.mark.tried("runs of two processes that find different rows", "stopped before the first step")
+def test_processes_that_find_different_rows(eight_rows, tmp_path):
+    for rank in "01":
+        shutil.copytree(eight_rows, tmp_path / f"data{rank}")
+    (tmp_path / "data1" / "train" / "0003" / "question.ogg").write_bytes(b"cut")
+    done = run(tmp_path / "run", tmp_path / "data%r", "--skip", launcher=TORCHRUN)
+    assert done.returncode
+    assert "the processes don't find the same rows and clips; can all of them read all of the data?" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_batch_that_does_not_divide_is_named(eight_rows, tmp_path):
     done = run(tmp_path / "run", eight_rows, "--micro-batch", "16", launcher=TORCHRUN)
     assert "micro_batch 16 on 2 processes does not divide the 16 completions of a step" in done.stderr
@@ -90,7 +100,9 @@ def test_two_processes_go_on_from_their_checkpoint(two_runs, eight_rows, tmp_pat
 
 @pytest.fixture(scope="module")
 def child(eight_rows):
-    """Runs in a child process, which may be killed; returns how it ended and what it printed."""
+    """Runs in a child process, which may be killed; returns how it ended, how many files and folders it changed, and the file of what it printed."""
+    if not hasattr(os, "fork"):
+        pytest.skip("the children are forks")
     command, pipe = [sys.executable, WORKER, "--nursery"], subprocess.PIPE
     with subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as nursery:
 
@@ -98,7 +110,9 @@ def child(eight_rows):
             log = out.with_suffix(".log")
             nursery.stdin.write(json.dumps(dict(out=str(out), data=str(eight_rows), log=str(log), **order)) + "\n")
             nursery.stdin.flush()
-            return int(nursery.stdout.readline()), log
+            answer = nursery.stdout.readline().split()
+            assert len(answer) == 2, "the nursery ended"
+            return *map(int, answer), log
 
         yield start
         nursery.stdin.close()
@@ -106,31 +120,33 @@ def child(eight_rows):
 
 @pytest.fixture(scope="module")
 def never_killed(child, tmp_path_factory):
+    """The folder of a run, and how many files and folders it changed."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    assert child(folder)[0] == 0
-    return folder
+    end, changes, log = child(folder)
+    assert end == 0, log.read_text()[-2000:]
+    return folder, changes
 
 
 @pytest.mark.tried("runs with the same seed", "the same completions and weights, bit by bit", each=2)
 def test_the_same_seed_gives_the_same_run(child, never_killed, tmp_path):
     """In two processes: every sampled completion and every weight."""
+    never_killed, _ = never_killed
     assert child(tmp_path / "run")[0] == 0
     assert (tmp_path / "run" / "completions.jsonl").read_bytes() == (never_killed / "completions.jsonl").read_bytes()
     assert all(torch.equal(weight, adapter(never_killed)[name]) for name, weight in adapter(tmp_path / "run").items())
 
 
 @pytest.mark.tried("runs killed without warning, while sampling or saving", "resumed to the weights of the run that was never killed, bit by bit")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the killed runs are forks")
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_killed_run_goes_on_bit_by_bit(number, child, never_killed, tmp_path):
-    """SIGKILL while a file is written (even numbers) or in what follows it, such as sampling: the final weights are those of a run that was never killed."""
-    rng, killed = random.Random(), tmp_path / "run"
-    place, delay = rng.randint(1, CHANGES), rng.uniform(0, 0.01) if number % 2 == 0 else rng.uniform(0, 0.6)
-    end, log = child(killed, kill_at=place, delay=delay)
-    moment = f"killed {1000 * delay:.0f} ms after change {place}"
-    assert end in (0, signal.SIGKILL), moment + log.read_text()[-2000:]
+    """SIGKILL as a file or folder is about to change (even numbers) or in what follows, such as writing or sampling: the final weights are those of a run that was never killed."""
+    rng, killed, (never_killed, changes) = random.Random(), tmp_path / "run", never_killed
+    place, delay = rng.randint(1, changes), number % 2 * rng.uniform(0, 0.6)
+    end, _, log = child(killed, kill_at=place, delay=delay)
+    moment = f"killed {1000 * delay:.0f} ms after change {place} of {changes}"
+    assert end == signal.SIGKILL or (end == 0 and delay), moment + log.read_text()[-2000:]  # the end may come before the kill
     if not (killed / "result.json").exists():
-        end, log = child(killed, resume=(killed / "run.json").exists())
+        end, _, log = child(killed, resume=(killed / "run.json").exists())
         assert end == 0, moment + log.read_text()[-2000:]
     resumed = adapter(killed)
     assert all(torch.equal(weight, resumed[name]) for name, weight in adapter(never_killed).items()), moment

@@ -81,6 +81,7 @@ def test_a_run_killed_after_its_last_step_takes_no_further_step(small, tmp_path,
             runs.train(small, tmp_path / "run", steps=2)
     (tmp_path / "run" / "checkpoint-9").mkdir()
     result = runs.train(small, tmp_path / "run", steps=2, resume=True)
+    assert not (tmp_path / "run" / "checkpoint-9").exists()
     assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").open()] == [1, 2]
     assert all(torch.equal(weights, adapter(tmp_path / "run")[name]) for name, weights in adapter(tmp_path / "whole").items())
     whole = json.loads((tmp_path / "whole" / "result.json").read_text())

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from conftest import ROOT
-from test_safety import files_with_keys
+from keys import files_with_keys
 
 import soundmind_lite
 from soundmind_lite import site

@@ -133,7 +133,7 @@ def test_a_fetch_that_breaks_leaves_no_half_file(place, cache, monkeypatch):
         raise ConnectionError("gone")
 
     monkeypatch.setattr(source.fs, "get_file", breaks)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(data.SourceError, match=r"question\.wav: ConnectionError: gone; what is here already stays"):
         sources.fetch(source, "dev/0001/question.wav")
     assert fetched(cache) == []
 
@@ -244,8 +244,21 @@ def test_a_clip_that_is_damaged_in_its_zip(place, streaming, cache):
     content = bytearray(archive.read_bytes())
     content[start : start + 8] = b"damaged!"
     archive.write_bytes(content)
-    with pytest.raises(AudioError, match=r"row dev/0002: .*alr\.zip/dev/0002/question\.wav: damaged in the archive \(Bad CRC-32.*fetch the archive again"):
+    with pytest.raises(AudioError, match=r"row dev/0002: .*alr\.zip/dev/0002/question\.wav: can't be read from the archive \(Bad CRC-32.*fetch the archive again"):
         list(data.load_alr(archive, "dev", streaming))
     with pytest.warns(data.SkippedRows, match=r"1 of 3 rows are left out:\n  row dev/0002"):
         assert [row["id"] for row in data.load_alr(archive, "dev", streaming, on_bad_row="skip")] == ["0001", "0003"]
     assert not list(cache.rglob("*.part"))
+
+
+@pytest.mark.tried("annotations damaged inside a zip", "refused by name")
+def test_annotations_that_are_damaged_in_their_zip(place):
+    archive = place("zip")
+    with zipfile.ZipFile(archive) as file:
+        info = file.getinfo("dev.jsonl")
+        start = info.header_offset + 30 + len(info.filename) + 5
+    content = bytearray(archive.read_bytes())
+    content[start : start + 4] = b"!!!!"
+    archive.write_bytes(content)
+    with pytest.raises(data.SourceError, match=r"alr\.zip/dev\.jsonl: can't be read from the archive \(Bad CRC-32.*fetch the archive again"):
+        data.load_alr(archive, "dev")
