@@ -1,6 +1,7 @@
 """Command line: `python -m soundmind_lite COMMAND --help`. Exit 0 on success, 2 on bad arguments, 1 with one clear line on failure."""
 import argparse
 import logging
+import math
 import os
 import sys
 import warnings
@@ -27,10 +28,13 @@ def ready_for(file: Path | None, option: str) -> None:
     """Says before the long work, not after it, that its figures can't be written."""
     from .run_folder import check_writable
 
-    if file and not file.parent.is_dir():
+    if file is None:
+        return
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; give {option} the name of a file")
+    if not file.parent.is_dir():
         raise FileNotFoundError(f"{file.parent}: no such folder for {option}")
-    if file:
-        check_writable(file.parent)
+    check_writable(file.parent)
 
 
 def evaluate(args) -> None:
@@ -134,6 +138,12 @@ def positive(text: str) -> int:
     return value
 
 
+def amount(text: str) -> float:
+    if not 0 < (value := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError("must be a positive number")
+    return value
+
+
 def seed(text: str) -> int:
     if not 0 <= (value := int(text)) < 2**32:
         raise argparse.ArgumentTypeError("must lie between 0 and 2**32 - 1")
@@ -179,7 +189,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("what", choices=("rollout", "step", "all"), help="sampling alone, a whole step, or a step and how it grows with sound, group and length")
     p.add_argument("--profile", **profile)
     p.add_argument("--random-weights", action="store_true", help="the profile's shape without its checkpoint")
-    p.add_argument("--seconds-of-audio", type=float, default=60.0)
+    p.add_argument("--seconds-of-audio", type=amount, default=60.0)
     p.add_argument("--group", type=positive, default=8)
     p.add_argument("--new-tokens", type=positive, help="of a completion (default: the profile's)")
     p.add_argument("--json", type=Path, help="a file for the figures")
@@ -193,8 +203,8 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser("plan", help="memory, time and cost of a profile on a GPU, before anything is downloaded")
     p.add_argument("--profile", **profile | dict(default="l4"))
     p.add_argument("--gpu", choices=("T4", "L4", "A100", "H100"), help="default: the first GPU of this machine")
-    p.add_argument("--seconds-of-audio", type=float, default=60.0, help="of one question (default: %(default)s)")
-    p.add_argument("--price", type=float, help="of an hour, in any currency")
+    p.add_argument("--seconds-of-audio", type=amount, default=60.0, help="of one question (default: %(default)s)")
+    p.add_argument("--price", type=amount, help="of an hour, in any currency")
     p.add_argument("--steps", type=positive, help="default: the profile's")
     p.set_defaults(call=plan)
 
@@ -234,7 +244,8 @@ def main() -> int:
     try:
         args.call(args)
     except KeyboardInterrupt:
-        print("\nstopped" + ("; go on with --resume" if args.call is train else ""), file=sys.stderr)
+        begun = args.call is train and (args.out / "run.json").exists()
+        print("\nstopped" + ("; go on with --resume" if begun else ""), file=sys.stderr)
         return 130
     except Exception as error:  # one clear line for a person; the whole trace for who asks
         if os.environ.get("SOUNDMIND_TRACE"):

@@ -24,7 +24,8 @@ class SkippedRows(UserWarning):
 class BadRows:
     """Meets rows that can't be used as its `policy` says: "raise" lets their errors pass, "skip" collects them in `found`.
 
-    Functions with an argument `on_bad_row` take a policy, or a BadRows of the caller's, whose list then goes on growing.
+    Functions with an argument `on_bad_row` take a policy, or a BadRows of the caller's, whose list then goes on growing (not
+    from a stream, which tells each row when it is reached).
     """
 
     def __init__(self, policy: str = "raise"):

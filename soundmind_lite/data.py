@@ -11,8 +11,10 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
 from .alr_text import chain_of_thought, statements, written_verdict
-from .audio import checked, load_clip, of_row
+from .audio import MIN_SECONDS, AudioError, checked, load_clip, of_row
 from .auditing import Audit, audit
 from .bad_rows import ALRFormatError, BadRows, SkippedRows
 from .profiles import ASSETS
@@ -35,6 +37,7 @@ HUB_NAMES = {
 }
 FIELDS = {"id": str, "user_content": str, "answer": str, "label": int}
 CONTROL = re.compile(r"<\|[^\s|]{1,40}\|>")  # a token that steers a model, such as the end of a turn or the place of a sound
+LONGEST_ID = 200  # of a file's name most systems take 255
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
@@ -45,7 +48,7 @@ def parse_row(line: bytes, where: str, names: dict[str, str] | None = None) -> d
     """
     names = names or {}
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once)  # a file from Windows may begin with a mark
     except UnicodeDecodeError as error:
         raise ALRFormatError(f"{where}: not UTF-8 (byte {error.start}); save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -68,9 +71,19 @@ def parse_row(line: bytes, where: str, names: dict[str, str] | None = None) -> d
         raise ALRFormatError(f"{where}: the question holds {CONTROL.search(row['user_content'])[0]!r}, which a chat template would take for a command")
     if not SAFE_PART.fullmatch(row["id"]):
         raise ALRFormatError(f"{where}: an id is a file name and may hold letters, digits, '.', '_' and '-' only")
-    if statements(row["user_content"]) is None:
+    if len(row["id"]) > LONGEST_ID:
+        raise ALRFormatError(f"{where:.200}…: an id is a file name and may have {LONGEST_ID} letters, not {len(row['id'])}")
+    if not all(statements(row["user_content"]) or ("",)):
         raise ALRFormatError(f'{where}: the question has no \'Major premise is "…". Minor premise is "…". Conclusion is "…".\'')
     return row
+
+
+def _once(pairs: list[tuple]) -> dict:
+    """The object of a line; a name that stands twice would hide its first value."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"the field {next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))!r} stands twice")
+    return found
 
 
 def annotations(source: Source, split: str) -> tuple[bytes, str, dict[str, str]]:
@@ -85,7 +98,7 @@ def clip_name(source: Source, split: str, identifier: str, stem: str, given: str
     """The path of a clip below the source: the one that the row gives (hub layout), or the first with a known sound suffix that is there."""
     if given is not None:
         if not safe_relative(given):
-            raise ALRFormatError(f"{where}: {given!r} is no path inside the data set")
+            raise ALRFormatError(f"{where}: {given!r} is no path inside the data set, of plain names (letters, digits, '.', '_' and '-')")
         return f"{split}/{given}"
     names = (f"{split}/{identifier}/{stem}{suffix}" for suffix in SUFFIXES)
     there = (lambda n: local_path(source, n).exists()) if source.cache is None else (lambda n: n in sizes(source, split))
@@ -144,7 +157,12 @@ def add_row(folder: str | Path, split: str, row: dict, audio, sample_rate: int) 
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
     if file.exists() and row["id"] in {r["id"] for r in read_split(open_source(folder), split, audio=None)}:
         raise ALRFormatError(f"{file}: the id {row['id']!r} is taken; choose another")
-    audio, clip = checked(audio), folder / split / row["id"] / "question.wav"
+    audio = checked(audio)
+    if not isinstance(sample_rate, int) or sample_rate < 1 or len(audio) < MIN_SECONDS * sample_rate:
+        raise AudioError(f"{len(audio)} samples at {sample_rate!r} Hz are no clip; give a whole number of Hz, and at least {MIN_SECONDS} s")
+    if np.abs(audio).max() > 1:
+        raise AudioError(f"the largest sample is {np.abs(audio).max():.3g} and full scale is 1; the file would hold it cut off, so scale it first")
+    clip = folder / split / row["id"] / "question.wav"
     clip.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(clip, audio, sample_rate)
     gap = "" if not file.exists() or file.read_bytes()[-1:] in (b"", b"\n") else "\n"  # a file written by hand may lack its last line end
@@ -176,6 +194,8 @@ def load_alr(
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
     if audio not in ("question", "both", None):
         raise ValueError(f"audio must be 'question', 'both' or None, got {audio!r}")
+    if max_seconds is not None and not max_seconds > 0:
+        raise ValueError(f"max_seconds must be a positive number, got {max_seconds!r}")
     bad = BadRows.of(on_bad_row)
     known = len(bad.found)
     place = open_source(ASSETS / "mini_alr" if source == "mini" else source)

@@ -9,7 +9,7 @@ import torch
 
 from .audio import load_clip
 from .caches import roomy_cache
-from .models import encoded, max_audio_seconds, placeholder_ids
+from .models import encoded, max_audio_seconds, placeholder_ids, samples_from_numbers
 from .prompts import VERDICTS, prompt, with_audio
 from .rewards import has_text_format, parse_answer
 from .training_data import check_setting, row_name
@@ -144,7 +144,9 @@ def answer_rows(
         for start in range(0, len(rows), batch_size):
             chosen = order[start : start + batch_size]
             conversations = [with_audio(prompt(rows[i]["question"] if clips[i] is None else None), clips[i]) for i in chosen]
-            for i, text in zip(chosen, complete(model, processor, conversations, max_new_tokens, sample)):
+            with samples_from_numbers(f"rows {', '.join(row_name(rows[i]) for i in chosen[:3])}, …"):
+                texts = complete(model, processor, conversations, max_new_tokens, sample)
+            for i, text in zip(chosen, texts):
                 completions[i] = text
             bar.update(len(chosen))
     bar.close()

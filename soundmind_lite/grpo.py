@@ -25,16 +25,26 @@ def lora(profile: Profile) -> LoraConfig:
     )
 
 
-def config(profile: Profile, out: Path, seed: int = 0, steps: int | None = None, **overrides) -> GRPOConfig:
-    """TRL's configuration for a profile; `overrides` are GRPOConfig fields.
-
-    A step has the same completions on one process and on several: what one process would do in turns, several do side by side.
-    """
+def check(profile: Profile, algorithm: str = "grpo", steps: int = 1) -> int:
+    """The completions of a step, or ValueError for sizes, steps or an algorithm that no run can have; to be asked before long work."""
     completions, processes = profile.prompts_per_step * profile.group_size, int(os.environ.get("WORLD_SIZE", 1))
     if completions % (profile.micro_batch * processes):
         raise ValueError(
             f"micro_batch {profile.micro_batch} on {processes} process{'es' * (processes > 1)} does not divide the {completions} completions of a step"
         )
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be a whole number from 1 on, got {steps!r}")
+    return completions
+
+
+def config(profile: Profile, out: Path, seed: int = 0, steps: int | None = None, **overrides) -> GRPOConfig:
+    """TRL's configuration for a profile; `overrides` are GRPOConfig fields.
+
+    A step has the same completions on one process and on several: what one process would do in turns, several do side by side.
+    """
+    completions, processes = check(profile), int(os.environ.get("WORLD_SIZE", 1))
     cuda = torch.cuda.is_available()
     settings = dict(
         output_dir=str(out), seed=seed, max_steps=steps or profile.steps, per_device_train_batch_size=profile.micro_batch,

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import models, profiles, report
-from .run_folder import check_writable, read_json
+from .run_files import read_json
+from .run_folder import check_writable
 from .runs import RunError, facts_of, with_adapter
+from .sources import without_secrets
 
 CARD = """# {model}, trained on spoken logic questions
 
@@ -41,7 +43,7 @@ def card(result: dict, rewards: list[str]) -> str:
     tiny = profile.data == "mini"
     name = Path(profile.model).name if Path(profile.model).is_dir() else profile.model
     return CARD.format(
-        model=name, data="mini_alr (synthetic syllogisms)" if tiny else profile.data, algorithm=result["algorithm"], steps=result["steps"],
+        model=name, data="mini_alr (synthetic syllogisms)" if tiny else without_secrets(profile.data), algorithm=result["algorithm"], steps=result["steps"],
         prompts=profile.prompts_per_step, group=profile.group_size, seed=result["seed"], rewards=", ".join(rewards), rate=profile.learning_rate,
         beta=profile.beta, rank=profile.lora_rank, precision=f"{profile.dtype}, trained on {'4-bit' if profile.four_bit else 'full'} weights",
         seconds=result["seconds"], peak=result["peak_memory_mb"], n=after["n"], before=report.interval(before), after=report.interval(after),
@@ -57,17 +59,19 @@ def merge(run: str | Path, out: str | Path) -> Path:
     A 4-bit run is merged into the unquantised weights. Raises RunError if the run isn't finished, or the folder exists or can't be made.
     """
     run, out = Path(run), Path(out)
-    result = facts_of(run)
-    if out.exists():
+    result, settings = facts_of(run), read_json(run / "run.json", "rewards")
+    if out.exists() or out.is_symlink():
         raise RunError(f"{out} exists already; choose another folder")
     check_writable(out)
     profile = replace(profiles.get(result["profile"]), four_bit=False)
     beside = out.with_name(f"{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
-    model, _ = models.load(profile)
-    with_adapter(model, run).save_pretrained(beside)
-    models.AudioProcessor.from_pretrained(profile.model, **models.NO_CODE).save_pretrained(beside)
-    settings = read_json(run / "run.json")
-    (beside / "README.md").write_text(card(result, settings["rewards"]), encoding="utf-8")
-    os.replace(beside, out)  # whole, or not at all
+    try:
+        model, _ = models.load(profile)
+        with_adapter(model, run).save_pretrained(beside)
+        models.AudioProcessor.from_pretrained(profile.model, **models.NO_CODE).save_pretrained(beside)
+        (beside / "README.md").write_text(card(result, settings["rewards"]), encoding="utf-8")
+        os.replace(beside, out)  # whole, or not at all
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return out

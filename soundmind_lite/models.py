@@ -3,6 +3,7 @@
 The thinker of Qwen2.5-Omni hears and writes text; the talker, which speaks, is not needed to train it. The processor leaves out
 the image and video halves of `Qwen2_5OmniProcessor` (they need torchvision) and reads and writes the same files otherwise.
 """
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,23 @@ WEIGHTS_ONLY = NO_CODE | {"use_safetensors": True}
 AUDIO_FIELDS = ("input_features", "feature_attention_mask")
 
 
+class NoProbabilities(RuntimeError):
+    """A model whose outputs are NaN or infinite, so that nothing can be sampled from it."""
+
+
 class CheckpointError(OSError):
     """A checkpoint that doesn't hold what the thinker needs."""
+
+
+@contextmanager
+def samples_from_numbers(where: str):
+    """Within it a model samples; NoProbabilities, saying where, in place of torch's words for outputs that are no numbers."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "probability tensor" not in str(error):
+            raise
+        raise NoProbabilities(f"{where}: the model's outputs are NaN or infinite, so nothing can be sampled; go back to weights that worked") from error
 
 
 class AudioProcessor(Qwen2_5OmniProcessor):
@@ -88,7 +104,7 @@ def load(profile: Profile | str):
 
     A full Qwen2.5-Omni checkpoint works too; its talker is left out. Raises ValueError for an unknown profile name, OSError if the
     checkpoint is not there, ImportError if 4-bit weights are wanted and bitsandbytes is missing, and CheckpointError if weights of the thinker are
-    missing in the checkpoint: transformers would fill them with random numbers and only warn.
+    NaN or infinite, or missing in the checkpoint: transformers would fill them with random numbers and only warn.
     """
     profile = profiles.get(profile) if isinstance(profile, str) else profile
     if profile.threads:
@@ -101,8 +117,10 @@ def load(profile: Profile | str):
     if lacking := sorted(report["missing_keys"]):
         parts = sorted({".".join(name.split(".")[:2]) for name in lacking})
         raise CheckpointError(f"{profile.model} lacks {len(lacking)} weights of the thinker, in {', '.join(parts)}; first {lacking[0]}")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return (model if profile.four_bit else model.to(device)).eval(), processor
+    model = model if profile.four_bit else model.to("cuda" if torch.cuda.is_available() else "cpu")
+    if broken := [name for name, weights in model.named_parameters() if weights.is_floating_point() and not weights.isfinite().all()]:
+        raise CheckpointError(f"{profile.model} holds NaN or infinite weights in {len(broken)} places, first {broken[0]}; fetch it again")
+    return model.eval(), processor
 
 
 def quantisation(profile: Profile, full: bool = False):

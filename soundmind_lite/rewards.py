@@ -6,6 +6,7 @@ Weights are the paper's: answer 2.0 (λ3), text format 1.0 (λ1), text length 1.
 """
 import math
 from functools import wraps
+from numbers import Real
 
 from .answers import ANSWER_LINE, CLOSE, OPEN, Completion, completion_text, has_text_format, parse_answer, reasoning_of
 from .prompts import VERDICTS
@@ -84,7 +85,7 @@ def spoken_by(voice: Voice, reward):
 
 def _check_references(name: str, values: list[float], unit: str) -> None:
     for value in values:
-        if not (isinstance(value, (int, float)) and math.isfinite(value) and value > 0):
+        if not (isinstance(value, Real) and math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be a positive number of {unit}, got {value!r}")
 
 

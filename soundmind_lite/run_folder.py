@@ -1,49 +1,27 @@
-"""The folder of a run: what may start or go on in it, which checkpoints are whole, and files that are never half-written."""
+"""The folder of a run: what may start or go on in it, and what is whole when it stops."""
 import contextlib
 import errno
-import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 import torch
 
+from .checkpoints import CLOCK, complete_checkpoints, last_whole, step_of
+from .run_files import RunError, read_json
+
 RESULT, SETTINGS, METRICS, SKIPPED, BEFORE = "result.json", "run.json", "metrics.jsonl", "skipped.json", "before.json"
-CLOCK = "clock.json"  # in a checkpoint: the seconds that the run took until then; written when all else is
 LOCK = ".lock"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_WORDS = ("No space left", "unexpected pos", "iostream error", "PytorchStreamWriter")  # of safetensors, and of torch's writer
 NOT_A_RUN_YET = (LOCK, f"{SETTINGS}.part")  # what a start that was killed leaves
-
-
-class RunError(RuntimeError):
-    """A run that can't start or go on; the message says what to do."""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes beside the file and renames, so that a killed run never leaves half a file."""
-    beside = path.with_name(f"{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
-
-
-def write_json(path: Path, value) -> None:
-    """The value as JSON, written beside the file and renamed."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path: Path):
-    """The value that a JSON file of a run holds; RunError if it was damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error!s:.100}); put it back, or choose another run") from error
 
 
 def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
     """Checks that a run with these facts may start or go on in the folder; returns the checkpoint to go on from, if any."""
     started, settings = out / SETTINGS, None
-    if os.path.isfile(out):
-        raise RunError(f"{out} is a file; give a folder")
+    if os.path.isfile(out) or (os.path.islink(out) and not os.path.exists(out)):
+        raise RunError(f"{out} is a file, or a link that leads nowhere; give a folder")
     check_writable(out)
     if (out / RESULT).exists():
         raise RunError(f"{out} holds a finished run; choose another --out for a new one")
@@ -58,7 +36,7 @@ def check_folder(out: Path, resume: bool, facts: dict) -> Path | None:
     differing = settings and ", ".join(f"{k}: {settings.get(k)} there, {facts[k]} now" for k in facts if settings.get(k) != facts[k])
     if differing:
         raise RunError(f"{out} holds another run ({differing}); resume it with its own settings")
-    return max(complete_checkpoints(out), key=step_of, default=None)
+    return last_whole(out)
 
 
 def check_writable(folder: Path) -> None:
@@ -85,44 +63,11 @@ def new_folder(path: str | Path) -> Path:
     return folder
 
 
-def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.split("-")[1])
-
-
-def complete_checkpoints(out: Path) -> list[Path]:
-    """The checkpoints that were written to their end, by all processes."""
-    return [folder for folder in out.glob("checkpoint-*") if (folder / CLOCK).is_file()]
-
-
-def remove_incomplete(out: Path) -> None:
-    """Removes what a kill left of a checkpoint: the Trainer would count it among those that it keeps."""
-    whole = complete_checkpoints(out)
-    for folder in out.glob("checkpoint-*"):
-        if folder not in whole:
-            shutil.rmtree(folder)
-
-
-def mark_complete(checkpoint: Path, seconds: float) -> None:
-    write_json(checkpoint / CLOCK, {"seconds": seconds})
-
-
 def seconds_until(out: Path, checkpoint: Path | None) -> float:
     """The seconds that a run took for what it goes on from: a checkpoint, else the measurement before training, else nothing."""
     if checkpoint:
-        return read_json(checkpoint / CLOCK)["seconds"]
-    return read_json(out / BEFORE)["summary"]["seconds"] if (out / BEFORE).exists() else 0.0
-
-
-def keep_steps(file: Path, last_step: int) -> None:
-    """Drops the lines after the checkpoint from which a run goes on, and a last one that was cut; those steps are run again."""
-    if file.exists():
-        kept = []
-        for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], 1):  # a last line that was cut has no end
-            try:
-                kept += [line.decode() + "\n"] if json.loads(line)["step"] <= last_step else []
-            except (ValueError, KeyError, TypeError) as error:
-                raise RunError(f"{file}, line {number} is damaged ({error!s:.100}); mend or delete it") from error
-        write_text(file, "".join(kept))
+        return read_json(checkpoint / CLOCK, "seconds")["seconds"]
+    return read_json(out / BEFORE, "summary", "answers")["summary"]["seconds"] if (out / BEFORE).exists() else 0.0
 
 
 @contextlib.contextmanager
@@ -148,8 +93,7 @@ def told_what_to_do(out: Path):
     except Exception as error:
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # torch's own words on a CPU
             raise RunError(f"the memory is full; lower evaluation_batch, micro_batch or group_size in the profile. {whole(out)}") from error
-        # safetensors has an error of its own for a full disk
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
+        if getattr(error, "errno", None) in FULL or any(words in str(error) for words in FULL_WORDS):
             raise RunError(f"the disk of {out} is full; free some space. {whole(out)}") from error
         denied = getattr(error, "errno", None) in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename
         if denied and Path(error.filename).absolute().is_relative_to(out.absolute()):
@@ -159,5 +103,7 @@ def told_what_to_do(out: Path):
 
 def whole(out: Path) -> str:
     """What a stopped run can go on from."""
+    if not (out / SETTINGS).exists():
+        return "Nothing was begun: start again without --resume"
     last = max(complete_checkpoints(out), key=step_of, default=None)
     return f"{last.name} is whole: go on with --resume" if last else "No checkpoint was complete yet: --resume starts from the beginning"

@@ -14,38 +14,33 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 from peft import PeftModel, set_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import TrainerCallback, set_seed
 
 from . import data, doctor, evaluation, grpo, models, profiles, report, spoken_evaluation, talker
 from .audio import Sealed
 from .bad_rows import BadRows
+from .checkpoints import complete_checkpoints, keep_newest, mark_complete, step_of
 from .evaluation import Answer
 from .grpo import ROLLOUTS
 from .process_memory import peak_memory_mb, return_freed_memory
 from .rewards import AUDIO_REWARDS, TEXT_REWARDS, spoken_by
+from .run_files import RunError, keep_steps, read_json, write_json
 from .run_folder import (
     BEFORE,
     METRICS,
     RESULT,
     SETTINGS,
     SKIPPED,
-    RunError,
     check_folder,
     check_rows,
     claimed,
-    complete_checkpoints,
-    keep_steps,
-    mark_complete,
     new_folder,
-    read_json,
-    remove_incomplete,
     seconds_until,
-    step_of,
     told_what_to_do,
-    write_json,
 )
-from .seam import PHASES
+from .seam import PHASES, name_of
 from .training_data import row_name
 
 __all__ = [
@@ -81,6 +76,7 @@ class RunLog(TrainerCallback):
         processes().wait_for_everyone()  # each has written its part
         if state.is_world_process_zero:
             mark_complete(self.out / f"checkpoint-{state.global_step}", time.time() - self.started)
+            keep_newest(self.out)
 
     def on_train_end(self, args, state, control, **_):
         return_freed_memory()
@@ -124,7 +120,7 @@ def before_training(out: Path, *measured, **how) -> tuple[dict, list[Answer]]:
     """The measurement before training, read from `before.json` when a run goes on. The arguments after `out` are those of `measure`."""
     file = out / BEFORE
     if file.exists():
-        saved = read_json(file)
+        saved = read_json(file, "summary", "answers")
         return saved["summary"], [Answer(**a) for a in saved["answers"]]
     result, answers = measure(*measured, **how)
     save_answers(file, result, answers)
@@ -159,6 +155,9 @@ def load_rows(profile, setting: str, bad: BadRows):
         how = dict(on_bad_row=bad, max_seconds=profile.max_audio_seconds)
         train = data.load_alr(profile.data, "train", audio="both" if spoken else "question" if heard else None, **how)
         rows, test = data.training_rows(train, setting, bad), data.load_alr(profile.data, "test", **how)
+    if len(rows) < profile.prompts_per_step:
+        raise RunError(f"{len(rows)} training rows can be used, and a step takes {profile.prompts_per_step}; give more rows, or lower prompts_per_step")
+    evaluation.donors(test["label"])  # the swapped control at the end wants both labels
     chosen = set(rows["id"])
     used = [*(row for row in train if row["id"] in chosen), *test]
     check_clips(clips := Sealed(), used)
@@ -185,7 +184,7 @@ def begin(out: Path, resume: bool, facts: dict, voice: str | None, bad: BadRows,
     write_json(out / SETTINGS, facts | ({"voice": voice} if voice else {}))
     if bad.found:
         write_json(out / SKIPPED, bad.listed())
-    remove_incomplete(out)
+    keep_newest(out, whole_alone=True)
     for name in (METRICS, ROLLOUTS):
         keep_steps(out / name, step_of(checkpoint) if checkpoint else 0)
 
@@ -207,7 +206,7 @@ def train(
 ) -> dict:
     """The whole run, on one process or on those that accelerate or torchrun started; returns what `result.json` holds.
 
-    `rewards` default to the text rewards, and to text and audio rewards in a setting whose answers are spoken. There the answers are spoken by the talker
+    `rewards`, one or several, default to the text rewards, and to text and audio rewards in a setting whose answers are spoken. There the answers are spoken by the talker
     of a full checkpoint, else by hibari-tts, as `run.json` says, and `before` and `after` also hold `spoken`, measured by what is heard.
     All clips are heard before the first step. With `on_bad_row="skip"` rows that can't be used are left out: counted in the result, listed in `skipped.json`.
 
@@ -218,8 +217,11 @@ def train(
     profile, out, state, bad = profiles.get(profile_name), Path(out), processes(), BadRows(on_bad_row)
     doctor.require(profile)
     speaks = data.check_setting(setting).endswith("-audio")
-    rewards = rewards or (TEXT_REWARDS + AUDIO_REWARDS if speaks else TEXT_REWARDS)
-    facts = dict(profile=profile.name, seed=seed, algorithm=algorithm, steps=steps or profile.steps, rewards=[r.__name__ for r in rewards], setting=setting)
+    rewards = [rewards] if callable(rewards) else rewards or (TEXT_REWARDS + AUDIO_REWARDS if speaks else TEXT_REWARDS)
+    facts = dict(
+        profile=profile.name, seed=seed, algorithm=algorithm, steps=profile.steps if steps is None else steps, rewards=list(map(name_of, rewards)), setting=setting,
+    )
+    grpo.check(profile, algorithm, facts["steps"])
     checkpoint = prepare_folder(out, resume, facts)
     started = time.time() - seconds_until(out, checkpoint)
     set_seed(seed)
@@ -238,7 +240,7 @@ def train(
         before, answers_before = before_training(out, model, processor, test, profile, "before", setting=setting, voice=voice)
         trainer = grpo.trainer_for(
             profile, model, processor, rows, out, [spoken_by(voice, r) for r in rewards] if speaks else rewards, seed=seed, steps=steps,
-            algorithm=algorithm, callbacks=[RunLog(out, started)], clips=clips,
+            algorithm=algorithm, callbacks=[RunLog(out, started)], clips=clips, save_total_limit=None,  # RunLog keeps the last ones
         )
         if last_step < facts["steps"]:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -266,13 +268,23 @@ def facts_of(run: str | Path) -> dict:
     """The result of a finished run; RunError if it isn't one."""
     if not (Path(run) / RESULT).is_file():
         raise RunError(f"{run} holds no finished run (no {RESULT}); finish it with train --resume")
-    return read_json(Path(run) / RESULT)
+    return read_json(Path(run) / RESULT, "profile", "algorithm", "steps", "seed", "before", "after")
 
 
 def with_adapter(model, run: Path):
-    """The model with the adapter of a run merged into it, in place. RunError if there is none in safetensors: other formats can hold code."""
-    if not (Path(run) / "adapter" / "adapter_model.safetensors").is_file():
+    """The model with the adapter of a run merged into it, in place.
+
+    RunError if there is none in safetensors (other formats can hold code), or one that can't be read or holds NaN or infinite weights.
+    """
+    file = Path(run) / "adapter" / "adapter_model.safetensors"
+    if not file.is_file():
         raise RunError(f"{run} has no adapter/adapter_model.safetensors, and weights in other formats aren't read; train it again")
+    try:
+        broken = [name for name, weights in load_file(file).items() if not weights.isfinite().all()]
+    except SafetensorError as error:
+        raise RunError(f"{file} is damaged ({error}); train it again") from error
+    if broken:
+        raise RunError(f"{file} holds NaN or infinite weights, first {broken[0]}; train it again, with a lower learning_rate")
     return PeftModel.from_pretrained(model, str(Path(run) / "adapter")).merge_and_unload().eval()
 
 

@@ -7,7 +7,8 @@ log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides som
 import json
 import math
 import time
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import contextmanager, suppress
 from functools import partial, wraps
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler, is_async_callable
 
 from .audio import Sealed
-from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, used_frames
+from .models import AUDIO_FIELDS, audio_token_count, max_audio_seconds, placeholder_ids, samples_from_numbers, used_frames
 from .prompts import audio_parts, with_audio
 from .rewards import completion_text
 
 ALGORITHMS = ("grpo", "reinforce++")
+LARGEST = 1e18  # of points: their squares, of which the spread is made, are still float32
 REMEDY = "Nothing was saved of this step; lower learning_rate and go on from the last checkpoint"
 PHASES = ("sample", "score", "reward", "update", "other")  # of a step: other is what lies between them, and the optimizer
 
@@ -31,20 +33,41 @@ class TrainingError(RuntimeError):
     """Numbers that no training can go on with; the message names step, rows and cause."""
 
 
+def name_of(reward) -> str:
+    """What a reward function is called, also where it is an object or a partial one."""
+    return getattr(reward, "__name__", None) or getattr(getattr(reward, "func", None), "__name__", type(reward).__name__)
+
+
 def finite(reward):
-    """The reward function, with TrainingError instead of NaN or infinite points. None stays allowed: TRL takes it as "this reward doesn't apply"."""
-    if isinstance(reward, (str, torch.nn.Module)) or is_async_callable(reward):
+    """The reward function, with TrainingError for points that nothing can be learned from: NaN, infinite, beyond `LARGEST`, or no numbers.
+
+    None stays allowed: TRL takes it as "this reward doesn't apply".
+    """
+    if isinstance(reward, (str, torch.nn.Module)):
         return reward
+    name = name_of(reward)
 
-    @wraps(reward)
-    def checked(*args, **columns):
-        points = reward(*args, **columns)
-        for place, value in enumerate(points):
-            if value is not None and not math.isfinite(value):
-                row, text = columns.get("id", {place: "without id"})[place], completion_text(columns["completions"][place])
-                raise TrainingError(f"{reward.__name__} gave {value} points for row {row}; the completion was {text!r:.200}")
-        return points
+    def check(points, columns):
+        if isinstance(points, (dict, set, str)) or not isinstance(points, Iterable):
+            raise TrainingError(f"{name} must return a list with the points of each completion, got {points!r:.100}")
+        return [value if value is None else number(value, place, columns) for place, value in enumerate(points)]
 
+    def number(value, place, columns):
+        with suppress(TypeError, ValueError, OverflowError):
+            if abs(float(value)) <= LARGEST:
+                return float(value)
+        row, text = (columns[key][place] if place < len(columns.get(key, ())) else "unknown" for key in ("id", "completions"))
+        raise TrainingError(f"{name} gave {value!r:.50} points for row {row}; the completion was {completion_text(text)!r:.200}")
+
+    if is_async_callable(reward):
+        async def checked(*args, **columns):
+            return check(await reward(*args, **columns), columns)
+    else:
+        def checked(*args, **columns):
+            return check(reward(*args, **columns), columns)
+
+    checked = wraps(reward)(checked)
+    checked.__name__ = name
     return checked
 
 
@@ -147,11 +170,13 @@ class AudioGRPOTrainer(GRPOTrainer):
     def log(self, logs, start_time=None):
         if not (self.args.fp16 or math.isfinite(logs.get("grad_norm", 0.0))):  # in fp16 the scaler skips such a step by itself
             raise TrainingError(f"step {self.state.global_step}: the norm of the gradient is {logs['grad_norm']}. {REMEDY}")
+        if not all(weights.isfinite().all() for weights in self.model.parameters() if weights.requires_grad):
+            raise TrainingError(f"step {self.state.global_step}: the step made weights NaN or infinite. {REMEDY}")
         super().log(logs | {f"seconds/{phase}": seconds for phase, seconds in self.seconds.items()}, start_time)
         self.seconds = dict.fromkeys(PHASES, 0.0)
 
     def _generate(self, prompts):
-        with self._timed("sample"):
+        with self._timed("sample"), samples_from_numbers(f"step {self.state.global_step + 1}, rows {', '.join(self._ids)}"):
             sampled = super()._generate(prompts)
         for begin in {function.begin for function in self.reward_funcs if hasattr(function, "begin")}:
             begin([completion_text(completion) for completion in sampled[3]])
@@ -160,6 +185,8 @@ class AudioGRPOTrainer(GRPOTrainer):
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         with self._timed("reward"):
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if (unpaid := rewards.isnan().all(dim=1)).any():
+            raise TrainingError(f"step {self.state.global_step + 1}: no reward function gave points for {int(unpaid.sum())} of {len(unpaid)} completions")
         weights = self.reward_weights.to(rewards.device)
         self._scored = completions, (rewards * weights).nansum(dim=1), rewards
         return rewards

@@ -5,6 +5,7 @@ a cache; a fetch that was stopped goes on with the files that are missing.
 """
 import contextlib
 import hashlib
+import lzma
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -25,7 +26,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 # of a URL: user and password, and the query, up to a chained URL; both often hold a key
 USER, QUERY = re.compile(r"(?<=://)[^/\s?'\"]*@"), re.compile(r"(://(?:(?!::[\w+]+://)[^\s?'\"])*)(\?(?:(?!::[\w+]+://)[^\s'\"])*)")
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)  # what an archive gives that was cut, spoiled or locked
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError)  # what an archive gives that was cut, spoiled or locked
 KEEP_FREE_GB = 1.0  # what must stay free on the disk
 FETCHES = 8  # files that are fetched side by side
 
@@ -39,20 +40,24 @@ class Source:
     """A data set's files: a file system, the folder in it, and where fetched clips are kept (None if the files are local)."""
 
     fs: fsspec.AbstractFileSystem
-    root: str
+    root: str = field(repr=False)
     cache: Path | None
     name: str
-    hidden: tuple[str, ...] = ()  # what an URL holds for its host alone
+    hidden: tuple[str, ...] = field(default=(), repr=False)  # what an URL holds for its host alone
 
     def path(self, *parts: str) -> str:
         return "/".join((self.root.rstrip("/"), *parts)).lstrip("/" if self.cache else "")
 
     def read(self, *parts: str) -> bytes | None:
         """The bytes of a file, or None if it isn't there; SourceError if the place can't be reached."""
+        if self.cache is None and (place := Path(self.path(*parts))).exists() and not place.is_file():
+            raise SourceError(f"{place}: not a file")
         try:
             return self.fs.cat_file(self.path(*parts))
         except (FileNotFoundError, KeyError, IsADirectoryError):
             return None
+        except PermissionError as error:
+            raise SourceError(f"{self.shown(*parts)}: {error.strerror or error}") from (None if self.hidden else error)
         except DAMAGED as error:
             raise SourceError(f"{self.shown(*parts)}: can't be read from the archive ({error}); fetch the archive again") from error
         except Exception as error:
@@ -67,6 +72,8 @@ class Source:
 def open_source(source: str | Path) -> Source:
     """The source of a folder, of a zip file, of a hub id ("owner/name") or of any fsspec URL; ValueError if it is none of these."""
     text = str(source)
+    if not text.strip():
+        raise ValueError("the source is empty; give 'mini', a folder, a zip or a hub id (owner/name)")
     if "://" not in text and Path(text).is_dir():
         return Source(fsspec.filesystem("file"), text, None, text)
     if "://" not in text and Path(text).is_file():
@@ -76,7 +83,8 @@ def open_source(source: str | Path) -> Source:
             fs = fsspec.filesystem("zip", fo=text)
         except zipfile.BadZipFile as error:
             raise SourceError(f"{text}: not a whole zip ({error}); fetch it again") from error
-        return Source(fs, _root_in(fs), _cache_of(str(Path(text).resolve())), text)
+        state = Path(text).stat()  # another archive in the same place is another source
+        return Source(fs, _root_in(fs), _cache_of(f"{Path(text).resolve()} {state.st_mtime_ns} {state.st_size}"), text)
     if "://" in text:
         hidden = secrets_of(text)
         try:
@@ -169,6 +177,8 @@ def fetch(source: Source, name: str) -> Path:
         except DAMAGED as error:
             raise AudioError(f"{source.shown(name)}: can't be read from the archive ({error}); fetch the archive again") from error
         except Exception as error:
+            if "zip" in source.fs.protocol and getattr(error, "errno", 0) is None:  # bz2's words for damage
+                raise AudioError(f"{source.shown(name)}: can't be read from the archive ({error}); fetch the archive again") from error
             raise SourceError(f"{source.shown(name)}: {told(error, source.hidden)}; what is here already stays") from (None if source.hidden else error)
         finally:
             part.unlink(missing_ok=True)
@@ -198,7 +208,10 @@ def fetch_all(source: Source, split: str, names: list[str]) -> None:
     todo, size = missing(source, split, names)
     if not todo:
         return
-    source.cache.mkdir(parents=True, exist_ok=True)
+    try:
+        source.cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SourceError(f"{source.cache}: {error.strerror}; set SOUNDMIND_CACHE to a folder that can be written") from error
     free = shutil.disk_usage(source.cache).free
     if size + KEEP_FREE_GB * 1e9 > free:
         raise SourceError(

@@ -42,7 +42,10 @@ def speak(text: str, seed: int = 0, speed: float = 1.0) -> tuple[np.ndarray, int
     voice = _voice()
     parts = []
     for sentence in SENTENCE_END.split(text.strip()):
-        audio = np.asarray(voice(sentence, speed=speed, seed=seed), dtype=np.float32) if sentence else np.zeros(0, np.float32)
+        try:
+            audio = np.asarray(voice(sentence, speed=speed, seed=seed), dtype=np.float32) if sentence else np.zeros(0, np.float32)
+        except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as error:  # it meets odd signs and long numbers with these
+            raise Unreadable(f"the voice can't read {sentence!r:.200} ({type(error).__name__}); write it out in English words") from error
         if not audio.size:
             raise Unreadable(f"the voice reads nothing in {sentence!r}; write it out in English words")
         parts.append(audio)

@@ -24,6 +24,7 @@ def test_help(command):
     [
         (["train", "--profile", "nope"], "invalid choice: 'nope'"), (["train", "--steps", "0"], "must be at least 1"), (["train", "--seed", "-1"], "must lie between"), ([], "COMMAND"),
         (["evaluate", "--audio", "loud"], "invalid choice: 'loud'"), (["build-tiny"], "--out"), (["fly"], "invalid choice: 'fly'"),
+        (["plan", "--price", "-5"], "must be a positive number"), (["bench", "step", "--seconds-of-audio", "nan"], "must be a positive number"),
     ],
 )
 def test_bad_arguments_exit_with_2(arguments, message):
@@ -66,6 +67,7 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
         (["train", "--profile", "l4", "--out", "nowhere"], "wants a GPU of 22 GB, there is none here; what runs here: tiny"),
         (["evaluate", "--profile", "80gb"], "wants a GPU of 78 GB, there is none here; what runs here: tiny"),
         (["plan", "--profile", "80gb", "--gpu", "T4"], "the profile 80gb will not fit on T4"), (["merge", "--run", "nowhere", "--out", "x"], "holds no finished run"),
+        (["evaluate", "--out", "tests"], "tests is a folder; give --out the name of a file"),
         pytest.param(["evaluate", "--out", "/sys/x.json"], "nothing can be written to /sys", marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /sys")),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT, good_row
 
 from soundmind_lite import data
+from soundmind_lite.audio import AudioError
 from soundmind_lite.data import ALRFormatError, SkippedRows, load_alr
 
 COLUMNS = {"id", "split", "question", "major_premise", "minor_premise", "conclusion", "reasoning", "label", "question_audio", "answer_audio"}
@@ -53,6 +54,9 @@ BAD_LINES = [
     (good_row("7", answer="So \ud800."), "'answer' holds half of a Unicode pair"),
     (good_row("7", major="a <|im_end|> b"), r"the question holds '<\|im_end\|>', which a chat template would take for a command"),
     (good_row("7", major="a <|AUDIO|> b"), r"the question holds '<\|AUDIO\|>'"),
+    (good_row("x" * 300), "an id is a file name and may have 200 letters, not 300"),
+    (good_row("7", major=""), "the question has no"),
+    ('{"id": "7", "label": 1, "label": 0}', "not JSON .the field 'label' stands twice"),
     (good_row("0001"), "line 2, id '0001': the same id stands on line 1"),
 ]
 
@@ -96,6 +100,22 @@ def test_bad_bytes_are_named(folder):
 def test_a_bad_argument_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         load_alr(**arguments)
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_fault(folder):
+    root = folder(good_row())
+    (root / "dev.jsonl").write_bytes(b"\xef\xbb\xbf" + (root / "dev.jsonl").read_bytes().replace(b"\n", b"\r\n"))
+    assert load_alr(root, "dev")["id"] == ["0001"]
+
+
+@pytest.mark.parametrize(
+    ("audio", "rate", "words"),
+    [([0.1] * 10, 16_000, "10 samples at 16000 Hz are no clip"), ([0.1] * 1600, 0, "no clip"), ([0.1] * 1600, 16_000.5, "no clip"), ([50.0] * 1600, 16_000, "the file would hold it cut off")],
+)
+def test_a_row_whose_sound_is_no_clip_is_not_added(audio, rate, words, tmp_path):
+    with pytest.raises(AudioError, match=words):
+        data.add_row(tmp_path, "dev", good_row(), audio, rate)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_row_is_added_below_a_last_line_without_an_end(folder):

@@ -2,6 +2,7 @@
 is whole, and the run can go on from it. Killed runs are in test_processes.py.
 """
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -284,8 +285,60 @@ def test_a_start_that_was_killed_leaves_a_folder_to_start_in(small, tmp_path):
 
 
 @pytest.mark.tried("run folders with a damaged file", "refused with the file's name")
-@pytest.mark.parametrize("name", ["run.json", "before.json", "checkpoint-1/clock.json"])
-def test_a_damaged_file_is_named(name, stopped):
-    (stopped / name).write_bytes(b'{"steps": \xff')
+@pytest.mark.parametrize("content", [b'{"steps": \xff', b"[]", b"{}"])
+@pytest.mark.parametrize("name", ["before.json", "checkpoint-1/clock.json"])
+def test_a_damaged_file_is_named(name, content, stopped):
+    (stopped / name).write_bytes(content)
     with pytest.raises(runs.RunError, match=rf"{name} is damaged \(.*\); put it back, or choose another run"):
         again(stopped)
+
+
+@pytest.mark.tried("files of a checkpoint damaged or removed", "refused with the file's name; the run goes on from what was before")
+@pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_bytes(file.read_bytes()[:-1]), lambda file: file.write_bytes(b"")])
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "adapter_model.safetensors"])
+def test_a_checkpoint_that_is_not_what_was_written(name, spoil, stopped):
+    spoil(stopped / "checkpoint-1" / name)
+    with pytest.raises(runs.RunError, match=rf"checkpoint-1/{name} is damaged or gone; put it back, or remove .*checkpoint-1 and go on from what was before it"):
+        again(stopped)
+
+
+def test_without_its_checkpoint_a_run_begins_again(stopped):
+    shutil.rmtree(stopped / "checkpoint-1")
+    assert again(stopped)["steps"] == 3
+    assert [json.loads(line)["step"] for line in (stopped / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+
+
+@pytest.mark.tried("logs removed between a stop and --resume", "refused with the file's name")
+@pytest.mark.parametrize("name", ["metrics.jsonl", "completions.jsonl"])
+def test_a_log_that_is_gone_is_named(name, stopped):
+    (stopped / name).unlink()
+    with pytest.raises(runs.RunError, match=rf"{name} is gone, with the steps up to 1; put it back"):
+        again(stopped)
+
+
+@pytest.mark.tried("checkpoints whose files have times that lie, and copies beside them", "the last ones by their steps are kept, and nobody's copy is touched")
+def test_checkpoints_are_kept_by_their_steps(stopped):
+    shutil.copytree(stopped / "checkpoint-1", stopped / "checkpoint-1.bak")
+    (stopped / "checkpoint-9").mkdir()
+    for folder in ("checkpoint-1", "checkpoint-9"):
+        os.utime(stopped / folder, (2**32, 2**32))  # in the year 2106
+    again(stopped)
+    assert {path.name for path in stopped.glob("checkpoint-*")} == {"checkpoint-1.bak", "checkpoint-2", "checkpoint-3"}
+
+
+@pytest.mark.tried("runs that could not end", "refused before the first step, no folder left behind")
+@pytest.mark.parametrize(
+    ("how", "rows", "words"),
+    [
+        (dict(steps=0), 8, "steps must be a whole number from 1 on, got 0"), (dict(steps=1.5), 8, "steps must be a whole number"), (dict(algorithm="ppo"), 8, "there is no algorithm 'ppo'"),
+        ({}, 1, "1 training rows can be used, and a step takes 2"), ({}, 8, "the swapped control needs rows of both labels"),
+    ],
+)
+def test_a_run_that_could_not_end_does_not_begin(how, rows, words, own_rows, tmp_path):
+    for split, keep in (("train", lambda line: int(line["id"]) <= rows), ("test", lambda line: "swapped" not in words or line["label"] == 1)):
+        file = own_rows / f"{split}.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines()
+        file.write_text("\n".join(line for line in lines if keep(json.loads(line))), encoding="utf-8")
+    with pytest.raises((ValueError, runs.RunError), match=words):
+        runs.train("small", tmp_path / "run", **{"steps": 1} | how)
+    assert not (tmp_path / "run").exists()

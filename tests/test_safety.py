@@ -16,7 +16,7 @@ import torch
 from conftest import ROOT, good_row
 from keys import KEYS, all_text, files_with_keys, keys_in
 
-from soundmind_lite import data, models, planner, profiles, runs, show, sources, talker
+from soundmind_lite import checkpoints, data, models, planner, profiles, runs, show, sources, talker
 
 SMALL = dict(group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
 @pytest.mark.parametrize("kind", KEYS)
@@ -177,6 +177,7 @@ def test_a_checkpoint_of_somebody_else_runs_no_code(name, stopped, mark):
     torch.save({"state": Bomb(mark)}, stopped / "checkpoint-1" / name)
     if name == "adapter_model.bin":
         (stopped / "checkpoint-1" / "adapter_model.safetensors").unlink()
+    checkpoints.mark_complete(stopped / "checkpoint-1", 1.0)  # who plants code also forges the digests
     refused = name != "training_args.bin"  # nobody reads that one
     with pytest.raises((RuntimeError, OSError, ValueError, pickle.UnpicklingError)) if refused else contextlib.nullcontext():
         runs.train("small", stopped, steps=2, rewards=[once], resume=True)

@@ -1,6 +1,7 @@
 """ALR in each of its layouts and places, on trees of our own: the rows are the same, and only what is wanted is fetched."""
 import contextlib
 import json
+import os
 import shutil
 import zipfile
 from collections import namedtuple
@@ -262,3 +263,41 @@ def test_annotations_that_are_damaged_in_their_zip(place):
     archive.write_bytes(content)
     with pytest.raises(data.SourceError, match=r"alr\.zip/dev\.jsonl: can't be read from the archive \(Bad CRC-32.*fetch the archive again"):
         data.load_alr(archive, "dev")
+
+
+@pytest.mark.tried("zips replaced by others in the same place", "read and fetched anew")
+def test_another_zip_in_the_same_place_is_another_source(place):
+    archive = place("zip")
+    before = load_audio(data.load_alr(archive, "dev")[0]["question_audio"])
+    root = archive.with_suffix("")
+    soundfile.write(root / "dev" / "0001" / "question.wav", np.full(1600, 0.2), 16_000)  # as long as the one before
+    zipped(root)
+    os.utime(archive, ns=(1, 1))
+    assert not np.array_equal(load_audio(data.load_alr(archive, "dev")[0]["question_audio"]), before)
+
+
+@pytest.mark.tried("clips damaged inside a zip", "refused with the row's id, or left out and listed")
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_damage_in_every_compression(place, method):
+    archive = place("zip")
+    root = archive.with_suffix("")
+    with zipfile.ZipFile(archive, "w", method) as file:
+        for path in sorted(root.rglob("*")):
+            file.write(path, path.relative_to(root))
+    with zipfile.ZipFile(archive) as file:
+        info = file.getinfo("dev/0002/question.wav")
+    content, start = bytearray(archive.read_bytes()), info.header_offset + 30 + len(info.filename)
+    content[start + 8 : start + info.compress_size - 4] = bytes(info.compress_size - 12)
+    archive.write_bytes(content)
+    with pytest.raises(AudioError, match=r"row dev/0002: .*can't be read from the archive"):
+        data.load_alr(archive, "dev")
+    with pytest.warns(data.SkippedRows, match="1 of 3 rows are left out"):
+        assert data.load_alr(archive, "dev", on_bad_row="skip")["id"] == ["0001", "0003"]
+
+
+def test_annotations_that_are_no_file(tmp_path):
+    (tmp_path / "dev.jsonl").mkdir()
+    with pytest.raises(data.SourceError, match=r"dev\.jsonl: not a file"):
+        data.load_alr(tmp_path, "dev")
+    with pytest.raises(ValueError, match="the source is empty"):
+        data.load_alr("")

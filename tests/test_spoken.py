@@ -9,7 +9,8 @@ from soundmind_lite.profiles import ASSETS
 
 GOOD = "<think>All poets are robins. So all poets are wizards. This matches the conclusion.</think>\nAnswer: entailed"
 NOT = GOOD.replace("Answer: entailed", "Answer: not-entailed")
-HOSTILE = ["", " \n", "<think>", "☃☃☃", "\x00", "...", "<<<>>>", "word " * 2000, "a" * 100_000, "</think>" * 50, "\u202e", "Answer:" * 300]
+HOSTILE = ["", " \n", "<think>", "☃☃☃", "\x00", "...", "<<<>>>", "word " * 2000, "a" * 100_000, "</think>" * 50, "\u202e", "Answer:" * 300,
+           "1" * 37, "\u2474 cats", "|/\u0130", "\u0663" * 50, "\u2081 and \u2460"]
 
 
 def test_what_is_said_leaves_the_tags_out():
