@@ -78,6 +78,15 @@ def test_a_full_disk(stopped, file):
     assert again(stopped)["steps"] == 3
 
 
+@pytest.mark.tried("full disks while torch writes a file", "the same error, not torch's words")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full, a device whose disk is always full")
+@pytest.mark.parametrize("size", [1, 10**4, 10**6])
+def test_a_full_disk_in_the_words_of_torch(size, tmp_path):
+    """Its writer has other errors than a file of text."""
+    with pytest.raises(runs.RunError, match=r"the disk of .* is full; free some space\."), run_folder.told_what_to_do(tmp_path):
+        torch.save({"optimizer": torch.zeros(size)}, "/dev/full")
+
+
 @pytest.mark.tried("full memories, of CPU and GPU", "the error says what to lower and what is whole")
 @pytest.mark.parametrize(
     ("error", "words"),
