@@ -10,7 +10,7 @@ from trl import GRPOConfig
 from .hear_once import HearOnceTrainer
 from .profiles import Profile
 from .rewards import TEXT_REWARDS
-from .seam import ALGORITHMS, AudioGRPOTrainer, batch_advantages
+from .seam import ALGORITHMS, AudioGRPOTrainer, batch_advantages, check_algorithm
 
 __all__ = ["ALGORITHMS", "LORA_TARGETS", "ROLLOUTS", "AudioGRPOTrainer", "batch_advantages", "config", "lora", "trainer_for"]
 # The language model's projections only: plain names, or "all-linear", would also hit the audio and vision towers.
@@ -25,17 +25,18 @@ def lora(profile: Profile) -> LoraConfig:
     )
 
 
-def check(profile: Profile, algorithm: str = "grpo", steps: int = 1) -> int:
-    """The completions of a step, or ValueError for sizes, steps or an algorithm that no run can have; to be asked before long work."""
+def check(profile: Profile, algorithm: str = "grpo", steps: int = 1, rows: int | None = None) -> int:
+    """The completions of a step, or ValueError for sizes, steps, an algorithm or a number of rows that no run can have; to be asked before long work."""
     completions, processes = profile.prompts_per_step * profile.group_size, int(os.environ.get("WORLD_SIZE", 1))
     if completions % (profile.micro_batch * processes):
         raise ValueError(
             f"micro_batch {profile.micro_batch} on {processes} process{'es' * (processes > 1)} does not divide the {completions} completions of a step"
         )
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
+    check_algorithm(algorithm)
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be a whole number from 1 on, got {steps!r}")
+    if rows is not None and rows < profile.prompts_per_step:
+        raise ValueError(f"{rows} training rows can be used, and a step takes {profile.prompts_per_step}; give more rows, or lower prompts_per_step")
     return completions
 
 
@@ -67,6 +68,7 @@ def trainer_for(
     `rows` come from `data.training_rows`; `overrides` are GRPOConfig fields, `clips` a `Sealed` that knows
     the rows' clips already. With `profile.hear_once` each question is heard once a step.
     """
+    check(profile, algorithm, rows=len(rows))
     trainer = (HearOnceTrainer if profile.hear_once else AudioGRPOTrainer)(
         model=model, reward_funcs=list(rewards), args=config(profile, out, seed, steps, **overrides), peft_config=lora(profile), train_dataset=rows,
         processing_class=processor, algorithm=algorithm, rollout_file=Path(out) / ROLLOUTS, callbacks=list(callbacks),

@@ -155,8 +155,7 @@ def load_rows(profile, setting: str, bad: BadRows):
         how = dict(on_bad_row=bad, max_seconds=profile.max_audio_seconds)
         train = data.load_alr(profile.data, "train", audio="both" if spoken else "question" if heard else None, **how)
         rows, test = data.training_rows(train, setting, bad), data.load_alr(profile.data, "test", **how)
-    if len(rows) < profile.prompts_per_step:
-        raise RunError(f"{len(rows)} training rows can be used, and a step takes {profile.prompts_per_step}; give more rows, or lower prompts_per_step")
+    grpo.check(profile, rows=len(rows))
     evaluation.donors(test["label"])  # the swapped control at the end wants both labels
     chosen = set(rows["id"])
     used = [*(row for row in train if row["id"] in chosen), *test]

@@ -33,6 +33,12 @@ class TrainingError(RuntimeError):
     """Numbers that no training can go on with; the message names step, rows and cause."""
 
 
+def check_algorithm(algorithm: str) -> None:
+    """ValueError with those there are, if it is none of them."""
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
+
+
 def name_of(reward) -> str:
     """What a reward function is called, also where it is an object or a partial one."""
     return getattr(reward, "__name__", None) or getattr(getattr(reward, "func", None), "__name__", type(reward).__name__)
@@ -100,8 +106,7 @@ class AudioGRPOTrainer(GRPOTrainer):
         self, model, reward_funcs, args=None, train_dataset=None, *, algorithm: str = "grpo", rollout_file: Path | None = None, clips: Sealed | None = None,
         **kwargs,
     ):
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
+        check_algorithm(algorithm)
         if args is not None and args.use_vllm and "audio" in (getattr(train_dataset, "column_names", None) or ()):
             raise NotImplementedError("TRL hands only images to vLLM, so its samples would never hear the sound; set use_vllm=False")
         reward_funcs = [finite(f) for f in (reward_funcs if isinstance(reward_funcs, list) else [reward_funcs])]
