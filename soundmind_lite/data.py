@@ -8,7 +8,9 @@ import hashlib
 import json
 import re
 import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +82,9 @@ def parse_row(line: bytes, where: str, names: dict[str, str] | None = None) -> d
 
 def _once(pairs: list[tuple]) -> dict:
     """The object of a line; a name that stands twice would hide its first value."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f"the field {next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))!r} stands twice")
-    return found
+    if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+        raise ValueError(f"the field {twice[0]!r} stands twice")
+    return dict(pairs)
 
 
 def annotations(source: Source, split: str) -> tuple[bytes, str, dict[str, str]]:
@@ -158,7 +159,7 @@ def add_row(folder: str | Path, split: str, row: dict, audio, sample_rate: int) 
     if file.exists() and row["id"] in {r["id"] for r in read_split(open_source(folder), split, audio=None)}:
         raise ALRFormatError(f"{file}: the id {row['id']!r} is taken; choose another")
     audio = checked(audio)
-    if not isinstance(sample_rate, int) or sample_rate < 1 or len(audio) < MIN_SECONDS * sample_rate:
+    if not isinstance(sample_rate, Integral) or sample_rate < 1 or len(audio) < MIN_SECONDS * sample_rate:
         raise AudioError(f"{len(audio)} samples at {sample_rate!r} Hz are no clip; give a whole number of Hz, and at least {MIN_SECONDS} s")
     if np.abs(audio).max() > 1:
         raise AudioError(f"the largest sample is {np.abs(audio).max():.3g} and full scale is 1; the file would hold it cut off, so scale it first")
