@@ -40,7 +40,7 @@ from .run_folder import (
     seconds_until,
     told_what_to_do,
 )
-from .seam import PHASES, name_of
+from .seam import PHASES, reward_name
 from .training_data import row_name
 
 __all__ = [
@@ -218,7 +218,7 @@ def train(
     speaks = data.check_setting(setting).endswith("-audio")
     rewards = [rewards] if callable(rewards) else rewards or (TEXT_REWARDS + AUDIO_REWARDS if speaks else TEXT_REWARDS)
     facts = dict(
-        profile=profile.name, seed=seed, algorithm=algorithm, steps=profile.steps if steps is None else steps, rewards=list(map(name_of, rewards)), setting=setting,
+        profile=profile.name, seed=seed, algorithm=algorithm, steps=profile.steps if steps is None else steps, rewards=list(map(reward_name, rewards)), setting=setting,
     )
     grpo.check(profile, algorithm, facts["steps"])
     checkpoint = prepare_folder(out, resume, facts)

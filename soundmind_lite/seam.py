@@ -39,7 +39,7 @@ def check_algorithm(algorithm: str) -> None:
         raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
 
 
-def name_of(reward) -> str:
+def reward_name(reward) -> str:
     """What a reward function is called, also where it is an object or a partial one."""
     return getattr(reward, "__name__", None) or getattr(getattr(reward, "func", None), "__name__", type(reward).__name__)
 
@@ -51,7 +51,7 @@ def finite(reward):
     """
     if isinstance(reward, (str, torch.nn.Module)):
         return reward
-    name = name_of(reward)
+    name = reward_name(reward)
 
     def check(points, columns):
         if isinstance(points, (dict, set, str)) or not isinstance(points, Iterable):
