@@ -218,7 +218,8 @@ def train(
     speaks = data.check_setting(setting).endswith("-audio")
     rewards = [rewards] if callable(rewards) else rewards or (TEXT_REWARDS + AUDIO_REWARDS if speaks else TEXT_REWARDS)
     facts = dict(
-        profile=profile.name, seed=seed, algorithm=algorithm, steps=profile.steps if steps is None else steps, rewards=list(map(reward_name, rewards)), setting=setting,
+        profile=profile.name, seed=seed, algorithm=algorithm, steps=profile.steps if steps is None else steps,
+        rewards=[reward_name(reward) for reward in rewards], setting=setting,
     )
     grpo.check(profile, algorithm, facts["steps"])
     checkpoint = prepare_folder(out, resume, facts)
