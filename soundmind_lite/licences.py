@@ -1,11 +1,10 @@
 """The licences of all that the course brings along. `python -m soundmind_lite.licences` prints the page, from what the packages here say of themselves."""
 import re
 import sys
-import tomllib
 from importlib import metadata
 
 from .doctor import wanted
-from .profiles import ROOT
+from .site import project
 
 PAGE = """# Licences
 
@@ -72,8 +71,7 @@ def needed(names: list[str]) -> dict[str, str]:
 
 def site_tools() -> list[str]:
     """The packages of the extra that makes the web pages."""
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]["site"]
-    return [re.match(r"[\w-]+", line)[0] for line in extra]
+    return [re.match(r"[\w-]+", line)[0] for line in project()["optional-dependencies"]["site"]]
 
 
 def table() -> str:

@@ -27,8 +27,10 @@ def read_json(path: Path, *names: str) -> dict:
     """The object that a JSON file of a run holds; RunError if it was damaged, or lacks one of these names."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict) or (lacking := [name for name in names if name not in value]):
-            raise ValueError("no object" if not isinstance(value, dict) else f"it lacks {', '.join(lacking)}")
+        if not isinstance(value, dict):
+            raise ValueError("no object")
+        if lacking := [name for name in names if name not in value]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error!s:.100}); put it back, or choose another run") from error
     return value
@@ -36,13 +38,14 @@ def read_json(path: Path, *names: str) -> dict:
 
 def keep_steps(file: Path, last_step: int) -> None:
     """Drops the lines after the checkpoint from which a run goes on, and a last one that was cut; those steps are run again."""
-    if last_step and not file.exists():
-        raise RunError(f"{file} is gone, with the steps up to {last_step}; put it back, or start a new run")
+    if not file.exists():
+        if last_step:
+            raise RunError(f"{file} is gone, with the steps up to {last_step}; put it back, or start a new run")
+        return
     kept = []
-    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1] if file.exists() else (), 1):  # a last line that was cut has no end
+    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], 1):  # a last line that was cut has no end
         try:
             kept += [line.decode() + "\n"] if json.loads(line)["step"] <= last_step else []
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{file}, line {number} is damaged ({error!s:.100}); mend or delete it") from error
-    if file.exists():
-        write_text(file, "".join(kept))
+    write_text(file, "".join(kept))

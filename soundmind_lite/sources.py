@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
 import fsspec
 
@@ -61,8 +62,7 @@ class Source:
         except DAMAGED as error:
             raise SourceError(f"{self.shown(*parts)}: can't be read from the archive ({error}); fetch the archive again") from error
         except Exception as error:
-            cause = None if self.hidden else error  # or a trace would tell what is hidden
-            raise SourceError(f"{self.name}: {told(error, self.hidden)}; is it a folder that isn't there, or a hub id without a network?") from cause
+            fail(self.name, error, self.hidden, "; is it a folder that isn't there, or a hub id without a network?")
 
     def shown(self, *parts: str) -> str:
         """A name of the file for a person."""
@@ -90,7 +90,7 @@ def open_source(source: str | Path) -> Source:
         try:
             fs, root = fsspec.core.url_to_fs(text)
         except Exception as error:
-            raise SourceError(f"{without_secrets(text)}: {told(error, hidden)}") from (None if hidden else error)  # or a trace would tell
+            fail(without_secrets(text), error, hidden)
         return Source(fs, root, _cache_of(text), without_secrets(text), hidden)
     if HUB_ID.fullmatch(text):
         fs, root = fsspec.core.url_to_fs(f"hf://datasets/{text}")
@@ -116,9 +116,9 @@ def secrets_of(url: str) -> tuple[str, ...]:
     return tuple(sorted({*users, *queries, *values} - {"?", ""}, key=len, reverse=True))
 
 
-def told(error: Exception, hidden: tuple[str, ...]) -> str:
-    """An error of a file system, short and without secrets."""
-    return f"{type(error).__name__}: {without_secrets(str(error), hidden):.200}"
+def fail(name: str, error: Exception, hidden: tuple[str, ...], remedy: str = "") -> NoReturn:
+    """Raises an error of a file system as SourceError: short and without secrets, which a trace of its cause would tell as well."""
+    raise SourceError(f"{name}: {type(error).__name__}: {without_secrets(str(error), hidden):.200}{remedy}") from (None if hidden else error)
 
 
 def _cache_of(name: str) -> Path:
@@ -148,7 +148,7 @@ def sizes(source: Source, split: str) -> dict[str, int]:
     try:
         found = source.fs.find(source.path(split), detail=True)
     except Exception as error:
-        raise SourceError(f"{source.name}: {told(error, source.hidden)}") from (None if source.hidden else error)
+        fail(source.name, error, source.hidden)
     return {name[start:].lstrip("/"): info["size"] for name, info in found.items()}
 
 
@@ -174,12 +174,10 @@ def fetch(source: Source, name: str) -> Path:
         try:
             source.fs.get_file(source.path(name), str(part))
             os.replace(part, target)
-        except DAMAGED as error:
-            raise AudioError(f"{source.shown(name)}: can't be read from the archive ({error}); fetch the archive again") from error
         except Exception as error:
-            if "zip" in source.fs.protocol and getattr(error, "errno", 0) is None:  # bz2's words for damage
+            if isinstance(error, DAMAGED) or ("zip" in source.fs.protocol and getattr(error, "errno", 0) is None):  # an OSError without a number is bz2's
                 raise AudioError(f"{source.shown(name)}: can't be read from the archive ({error}); fetch the archive again") from error
-            raise SourceError(f"{source.shown(name)}: {told(error, source.hidden)}; what is here already stays") from (None if source.hidden else error)
+            fail(source.shown(name), error, source.hidden, "; what is here already stays")
         finally:
             part.unlink(missing_ok=True)
     return target

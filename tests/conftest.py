@@ -3,6 +3,7 @@ import contextlib
 import os
 import tempfile
 from collections import Counter
+from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'
+FEW = dict(group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
 TRIED = Counter()  # (what, what happened) → how often, in the tests that passed
 ROOT = Path(__file__).resolve().parent.parent
 TALKER = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
@@ -85,6 +87,41 @@ def tone(tmp_path):
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture
+def small(eight_rows, monkeypatch):
+    """A profile named "small": two questions × two short completions a step, on eight rows, saved at each step."""
+    from soundmind_lite import profiles
+
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(eight_rows), **FEW))
+
+
+@pytest.fixture
+def stopped(small, tmp_path):
+    """A run of three steps that stopped in the second."""
+    from soundmind_lite import runs
+    from soundmind_lite.seam import TrainingError
+
+    calls = []
+
+    def once(completions, **_):
+        calls.append(1)
+        return [float("nan") if len(calls) == 2 else 1.0] * len(completions)
+
+    with pytest.raises(TrainingError):
+        runs.train("small", tmp_path / "run", steps=3, rewards=[once])
+    return tmp_path / "run"
+
+
+def again(out):
+    """The run of `stopped`, gone on with."""
+    from soundmind_lite import runs
+
+    def once(completions, **_):
+        return [1.0] * len(completions)
+
+    return runs.train("small", out, steps=3, rewards=[once], resume=True)
 
 
 @pytest.fixture

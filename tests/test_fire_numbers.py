@@ -6,18 +6,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from conftest import FEW
 from safetensors.torch import load_file, save_file
 
 from soundmind_lite import data, grpo, models, profiles, runs
 from soundmind_lite.rewards import TEXT_REWARDS
 from soundmind_lite.seam import TrainingError
 
-SMALL = replace(profiles.get("tiny"), group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
-
-
-@pytest.fixture
-def small(eight_rows, monkeypatch):
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(SMALL, data=str(eight_rows)))
+SMALL = replace(profiles.get("tiny"), **FEW)
 
 
 @pytest.mark.tried("rewards of NaN and infinity", "stopped with reward, row and completion")

@@ -10,38 +10,30 @@ from dataclasses import replace
 import pytest
 import soundfile
 import torch
+from conftest import FEW, again
 
 from soundmind_lite import data, profiles, run_folder, runs
 from soundmind_lite.audio import AudioError, load_audio
 from soundmind_lite.seam import TrainingError
 
-SMALL = replace(profiles.get("tiny"), group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
+SMALL = replace(profiles.get("tiny"), **FEW)
 
 
-@pytest.fixture
-def small(eight_rows, monkeypatch):
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(SMALL, data=str(eight_rows)))
-
-
-@pytest.fixture
-def stopped(small, tmp_path, monkeypatch):
-    """A run of three steps that stopped in the second."""
-    calls = []
+def again_with_log_at(out, file, place, words):
+    """Goes on with a run whose log lies at `place` from now on, where nothing more can be written; it stops with these words, and goes on when the log is back."""
+    log, kept = out / file, out / "kept"
 
     def once(completions, **_):
-        calls.append(1)
-        return [float("nan") if len(calls) == 2 else 1.0] * len(completions)
-
-    with pytest.raises(TrainingError):
-        runs.train("small", tmp_path / "run", steps=3, rewards=[once])
-    return tmp_path / "run"
-
-
-def again(out):
-    def once(completions, **_):
+        if not kept.exists():
+            log.rename(kept)
+            log.symlink_to(place)
         return [1.0] * len(completions)
 
-    return runs.train("small", out, steps=3, rewards=[once], resume=True)
+    with pytest.raises(runs.RunError, match=words + r"\. checkpoint-1 is whole: go on with --resume"):
+        runs.train("small", out, steps=3, rewards=[once], resume=True)
+    log.unlink()
+    kept.rename(log)
+    assert again(out)["steps"] == 3
 
 
 @pytest.mark.tried("two runs in one folder", "the second is refused, the first goes on")
@@ -63,19 +55,7 @@ def test_a_claim_alone_does_not_fill_a_folder(small, tmp_path):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /dev/full, a device whose disk is always full")
 @pytest.mark.parametrize("file", ["completions.jsonl", "metrics.jsonl"])
 def test_a_full_disk(stopped, file):
-    kept, place = stopped / "kept", stopped / file
-
-    def once(completions, **_):  # from now on nothing more fits into the file
-        if not kept.exists():
-            place.rename(kept)
-            place.symlink_to("/dev/full")
-        return [1.0] * len(completions)
-
-    with pytest.raises(runs.RunError, match=r"the disk of .* is full; free some space\. checkpoint-1 is whole: go on with --resume"):
-        runs.train("small", stopped, steps=3, rewards=[once], resume=True)
-    place.unlink()
-    kept.rename(place)
-    assert again(stopped)["steps"] == 3
+    again_with_log_at(stopped, file, "/dev/full", r"the disk of .* is full; free some space")
 
 
 @pytest.mark.tried("full disks while torch writes a file", "the same error, not torch's words")
@@ -192,19 +172,7 @@ def test_a_folder_that_cannot_be_written(small, open_folder, nobody, tmp_path):
 @pytest.mark.tried("folders that become read-only in the middle of a run", "the error says which checkpoint is whole; the run goes on from it")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /sys, where nobody can make a file")
 def test_a_folder_that_becomes_read_only(stopped):
-    kept, place = stopped / "kept", stopped / "metrics.jsonl"
-
-    def once(completions, **_):
-        if not kept.exists():
-            place.rename(kept)
-            place.symlink_to("/sys/metrics.jsonl")
-        return [1.0] * len(completions)
-
-    with pytest.raises(runs.RunError, match=r"metrics\.jsonl can't be written \(.*\); make it writable\. checkpoint-1 is whole: go on with --resume"):
-        runs.train("small", stopped, steps=3, rewards=[once], resume=True)
-    place.unlink()
-    kept.rename(place)
-    assert again(stopped)["steps"] == 3
+    again_with_log_at(stopped, "metrics.jsonl", "/sys/metrics.jsonl", r"metrics\.jsonl can't be written \(.*\); make it writable")
 
 
 @pytest.mark.tried("log lines cut in the middle", "dropped, and their step is run again", each=2)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, good_row
+from conftest import ROOT, again, good_row
 from keys import KEYS, all_text, files_with_keys, keys_in
 
 from soundmind_lite import checkpoints, data, models, planner, profiles, runs, show, sources, talker
 
-SMALL = dict(group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
+
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_key_would_be_found(kind):
     assert [found.split(":")[0] for found in keys_in(f"text {KEYS[kind][1]} text")] == [kind]
@@ -150,29 +150,9 @@ def test_nobody_is_trusted_with_code():
             assert not re.search(r"\bimport (pickle|dill|joblib|marshal|shelve)\b|torch\.load\(|\byaml\.(?!safe_)\w*load", text), file
 
 
-@pytest.fixture
-def stopped(eight_rows, tmp_path, monkeypatch):
-    """A run that stopped after its first step."""
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(eight_rows), **SMALL))
-    calls = []
-
-    def once(completions, **_):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return [1.0] * len(completions)
-
-    with pytest.raises(KeyboardInterrupt):
-        runs.train("small", tmp_path / "run", steps=2, rewards=[once])
-    return tmp_path / "run"
-
-
 @pytest.mark.tried("run folders with code in a checkpoint or an adapter", "refused or passed over, not run")
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "adapter_model.bin"])
 def test_a_checkpoint_of_somebody_else_runs_no_code(name, stopped, mark):
-    def once(completions, **_):
-        return [1.0] * len(completions)
-
     (stopped / "checkpoint-1" / name).unlink(missing_ok=True)
     torch.save({"state": Bomb(mark)}, stopped / "checkpoint-1" / name)
     if name == "adapter_model.bin":
@@ -180,7 +160,7 @@ def test_a_checkpoint_of_somebody_else_runs_no_code(name, stopped, mark):
     checkpoints.mark_complete(stopped / "checkpoint-1", 1.0)  # who plants code also forges the digests
     refused = name != "training_args.bin"  # nobody reads that one
     with pytest.raises((RuntimeError, OSError, ValueError, pickle.UnpicklingError)) if refused else contextlib.nullcontext():
-        runs.train("small", stopped, steps=2, rewards=[once], resume=True)
+        again(stopped)
     assert not mark.exists()
 
 
