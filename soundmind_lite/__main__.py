@@ -107,23 +107,10 @@ def plan(args) -> None:
         raise RuntimeError(f"the profile {profile.name} will not fit on {card.name}")
 
 
-def grade(args) -> None:
-    from . import grading
-
-    grading.grade(args.folder, args.out, args.seconds, args.notebook)
-
-
 def build_tiny(args) -> None:
     from . import tiny_build
 
     tiny_build.build(args.out)
-
-
-def bundle(args) -> None:
-    from . import bundle
-
-    folder = bundle.build(args.out)
-    print(f"Written to {folder}; README.txt there says how to install from it")
 
 
 def site(args) -> None:
@@ -208,20 +195,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", type=positive, help="default: the profile's")
     p.set_defaults(call=plan)
 
-    p = commands.add_parser("grade", help="run a class's notebooks and write a table of what their exercises earn")
-    p.add_argument("folder", type=Path, help="holds a folder for each student (anna/03_rule_rewards.ipynb), or loose notebooks (anna_03_rule_rewards.ipynb)")
-    p.add_argument("--out", type=Path, required=True, help="a CSV file; one that is there is replaced")
-    p.add_argument("--seconds", type=positive, default=300, help="for each notebook, from its first cell (default: %(default)s); 05 and 07 train for minutes")
-    p.add_argument("--notebook", metavar="NN", help="grade only this one, such as 03 (default: all)")
-    p.set_defaults(call=grade)
-
     p = commands.add_parser("build-tiny", help="rebuild assets/mini_alr and assets/tiny_omni from nothing")
     p.add_argument("--out", type=Path, required=True)
     p.set_defaults(call=build_tiny)
-
-    p = commands.add_parser("bundle", help="packages, course and site in one folder, for a classroom without a network")
-    p.add_argument("--out", type=Path, required=True, help="a new folder")
-    p.set_defaults(call=bundle)
 
     p = commands.add_parser("site", help="write the course as a folder of web pages, from the notebooks as they are committed")
     p.add_argument("--out", type=Path, required=True, help="a new folder, or that of an earlier site, which is replaced")

@@ -12,7 +12,7 @@ def run(*arguments, **options):
     return subprocess.run([sys.executable, "-m", "soundmind_lite", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, **options)
 
 
-@pytest.mark.parametrize("command", [[], ["doctor"], ["train"], ["evaluate"], ["build-tiny"], ["merge"], ["plan"], ["bench"], ["grade"], ["site"], ["bundle"]])
+@pytest.mark.parametrize("command", [[], ["doctor"], ["train"], ["evaluate"], ["build-tiny"], ["merge"], ["plan"], ["bench"], ["site"]])
 def test_help(command):
     done = run(*command, "--help")
     assert done.returncode == 0
