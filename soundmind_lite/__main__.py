@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 def doctor(args) -> None:
-    from . import doctor
+    from .scale import doctor
 
     if not doctor.report():
         raise RuntimeError("the tiny profile can't run here yet; see the lines that start with --")
 
 
 def train(args) -> None:
-    from . import runs
+    from . import train as runs
 
     runs.train(args.profile, args.out, args.seed, args.steps, args.resume, args.algorithm, setting=args.setting, on_bad_row=args.on_bad_row)
     if not runs.processes().is_main_process:
@@ -26,7 +26,7 @@ def train(args) -> None:
 
 def ready_for(file: Path | None, option: str) -> None:
     """Says before the long work, not after it, that its figures can't be written."""
-    from .run_folder import check_writable
+    from .runs.folder import check_writable
 
     if file is None:
         return
@@ -40,8 +40,10 @@ def ready_for(file: Path | None, option: str) -> None:
 def evaluate(args) -> None:
     import json
 
-    from . import data, doctor, evaluation, profiles, runs, spoken_evaluation, talker
-    from .bad_rows import BadRows
+    from . import data, evaluation, profiles, train as runs
+    from .scale import doctor
+    from .speech import evaluation as spoken_evaluation, talker
+    from .alr.bad_rows import BadRows
 
     ready_for(args.out, "--out")
     profile = profiles.get(runs.facts_of(args.run)["profile"] if args.run else args.profile)
@@ -69,7 +71,8 @@ def evaluate(args) -> None:
 def bench(args) -> None:
     import json
 
-    from . import bench, doctor, profiles, runs
+    from . import profiles, train as runs
+    from .scale import bench, doctor
 
     profile = profiles.get(args.profile)
     if not args.random_weights:
@@ -85,14 +88,15 @@ def bench(args) -> None:
 
 
 def merge(args) -> None:
-    from . import merging
+    from .scale import merging
 
     merging.merge(args.run, args.out)
     print(f"Written to {args.out}: the merged thinker, its processor and README.md")
 
 
 def plan(args) -> None:
-    from . import doctor, planner, profiles
+    from . import profiles
+    from .scale import doctor, planner
 
     profile, cards = profiles.get(args.profile), doctor.gpus()
     if args.gpu:
@@ -108,13 +112,13 @@ def plan(args) -> None:
 
 
 def build_tiny(args) -> None:
-    from . import tiny_build
+    from .tiny import build as tiny_build
 
     tiny_build.build(args.out)
 
 
 def site(args) -> None:
-    from . import site
+    from .publish import site
 
     print(f"Written: {site.build(args.out) / 'index.html'}; it opens without a network")
 
@@ -138,7 +142,7 @@ def seed(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    from .bad_rows import POLICIES
+    from .alr.bad_rows import POLICIES
     from .profiles import PROFILES
     from .training_data import SETTINGS
 
@@ -226,7 +230,7 @@ def main() -> int:
     except Exception as error:  # one clear line for a person; the whole trace for who asks
         if os.environ.get("SOUNDMIND_TRACE"):
             raise
-        from .sources import without_secrets
+        from .alr.sources import without_secrets
 
         print(f"error: {without_secrets(str(error)) or type(error).__name__}", file=sys.stderr)
         return 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .remember import Memory
+from .fast.remember import Memory
 
 SAMPLE_RATE = 16_000
 MIN_SECONDS = 0.05  # 0.02 s and less make no audio token at all

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .alr_text import chain_of_thought, statements, written_verdict
+from .alr.text import chain_of_thought, statements, written_verdict
 from .audio import MIN_SECONDS, AudioError, checked, load_clip, of_row
-from .auditing import Audit, audit
-from .bad_rows import ALRFormatError, BadRows, SkippedRows
+from .alr.auditing import Audit, audit
+from .alr.bad_rows import ALRFormatError, BadRows, SkippedRows
 from .profiles import ASSETS
-from .sources import SAFE_PART, Source, SourceError, fetch, fetch_all, local_path, open_source, safe_relative, sizes
+from .alr.sources import SAFE_PART, Source, SourceError, fetch, fetch_all, local_path, open_source, safe_relative, sizes
 from .training_data import SETTINGS, check_setting, row_name, training_rows
 
 __all__ = [

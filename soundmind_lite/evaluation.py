@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .audio import load_clip
-from .caches import roomy_cache
+from .fast.kv_cache import roomy_cache
 from .models import encoded, max_audio_seconds, placeholder_ids, samples_from_numbers
 from .prompts import VERDICTS, prompt, with_audio
 from .rewards import has_text_format, parse_answer

@@ -7,10 +7,10 @@ from peft import LoraConfig
 from transformers import PrinterCallback
 from trl import GRPOConfig
 
-from .hear_once import HearOnceTrainer
+from .fast.shared_prefix import HearOnceTrainer
 from .profiles import Profile
 from .rewards import TEXT_REWARDS
-from .seam import ALGORITHMS, AudioGRPOTrainer, batch_advantages, check_algorithm
+from .trainer import ALGORITHMS, AudioGRPOTrainer, batch_advantages, check_algorithm
 
 __all__ = ["ALGORITHMS", "LORA_TARGETS", "ROLLOUTS", "AudioGRPOTrainer", "batch_advantages", "config", "lora", "trainer_for"]
 # The language model's projections only: plain names, or "all-linear", would also hit the audio and vision towers.

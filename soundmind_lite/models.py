@@ -11,7 +11,7 @@ import torch
 from transformers import ProcessorMixin, Qwen2_5OmniProcessor, Qwen2_5OmniThinkerForConditionalGeneration
 
 from . import profiles
-from .features import WhisperFeatureExtractor
+from .fast.features import WhisperFeatureExtractor
 from .profiles import Profile
 from .prompts import audio_parts
 

@@ -10,7 +10,7 @@ from numbers import Real
 
 from .answers import ANSWER_LINE, CLOSE, OPEN, Completion, completion_text, has_text_format, parse_answer, reasoning_of
 from .prompts import VERDICTS
-from .spoken import CASCADE, Voice, heard_verdict
+from .speech.spoken import CASCADE, Voice, heard_verdict
 
 __all__ = [
     "ANSWER_LINE", "AUDIO_REWARDS", "CLOSE", "OPEN", "TEXT_REWARDS", "answer_reward", "audio_format_reward", "audio_length_reward", "completion_text",

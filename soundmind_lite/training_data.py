@@ -1,10 +1,10 @@
 """Rows of ALR as TRL wants them, with the references of the length rewards."""
-from .alr_text import chain_of_thought
+from .alr.text import chain_of_thought
 from .audio import SAMPLE_RATE, load_clip
-from .bad_rows import ALRFormatError, BadRows
+from .alr.bad_rows import ALRFormatError, BadRows
 from .prompts import prompt
 from .speech import speech_seconds
-from .spoken import WORDS_PER_SECOND
+from .speech.spoken import WORDS_PER_SECOND
 
 SETTINGS = ("audio-text", "text-text", "text-audio", "audio-audio")  # how the question comes, how the answer is given
 

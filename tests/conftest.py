@@ -100,8 +100,8 @@ def small(eight_rows, monkeypatch):
 @pytest.fixture
 def stopped(small, tmp_path):
     """A run of three steps that stopped in the second."""
-    from soundmind_lite import runs
-    from soundmind_lite.seam import TrainingError
+    from soundmind_lite import train as runs
+    from soundmind_lite.trainer import TrainingError
 
     calls = []
 
@@ -116,7 +116,7 @@ def stopped(small, tmp_path):
 
 def again(out):
     """The run of `stopped`, gone on with."""
-    from soundmind_lite import runs
+    from soundmind_lite import train as runs
 
     def once(completions, **_):
         return [1.0] * len(completions)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 
-from soundmind_lite import profiles, runs
+from soundmind_lite import profiles, train as runs
 from soundmind_lite.grpo import AudioGRPOTrainer
 
 COMPLETIONS = (

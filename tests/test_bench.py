@@ -8,7 +8,8 @@ import pytest
 import torch
 from conftest import ROOT
 
-from soundmind_lite import bench, models, profiles
+from soundmind_lite import models, profiles
+from soundmind_lite.scale import bench
 
 SMALL = replace(profiles.get("tiny"), micro_batch=2)
 TINY_SHAPE = dict(model=profiles.get("tiny").model)
@@ -64,7 +65,7 @@ def test_random_weights_have_the_shape_but_not_the_checkpoint(tiny):
 
 def test_a_larger_vocabulary_goes_with_the_tiny_processor(monkeypatch):
     """As for the 7B, whose tokenizer isn't here: more tokens than the processor has words for."""
-    from soundmind_lite import planner
+    from soundmind_lite.scale import planner
 
     small = planner.config_of(profiles.get("tiny").model).to_dict()
     small["text_config"] |= dict(vocab_size=2000)

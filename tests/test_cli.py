@@ -44,7 +44,8 @@ def test_a_failure_is_one_clear_line(tmp_path):
 
 
 def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
-    from soundmind_lite import doctor, profiles
+    from soundmind_lite import profiles
+    from soundmind_lite.scale import doctor
 
     assert doctor.report()
     printed = capsys.readouterr().out

@@ -2,7 +2,9 @@
 import pytest
 from datasets import Dataset
 
-from soundmind_lite import data, diagnosis, grpo, profiles, report
+from soundmind_lite import data, grpo, profiles
+from soundmind_lite.course import diagnosis
+from soundmind_lite.runs import report
 from soundmind_lite.audio import load_audio
 
 RUN = profiles.ASSETS / "runs" / "all_seed0"

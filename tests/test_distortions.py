@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from soundmind_lite import data, distortions, evaluation, runs
+from soundmind_lite import data, evaluation, train as runs
+from soundmind_lite.speech import distortions
 from soundmind_lite.profiles import ASSETS
 
 RATE = 16_000

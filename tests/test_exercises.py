@@ -4,8 +4,9 @@ import re
 import pytest
 import torch
 
-from soundmind_lite import exercises, rewards
-from soundmind_lite.checking import outcome
+from soundmind_lite import rewards
+from soundmind_lite.course import exercises
+from soundmind_lite.course.checking import outcome
 
 CHECKS = {name.removeprefix("check_").replace("_", "."): function for name, function in exercises.CHECKS.items()}
 
@@ -112,7 +113,7 @@ def test_a_check_does_not_hand_out_its_own_objects():
 def test_an_array_is_a_solution_like_any_other():
     import numpy as np
 
-    from soundmind_lite.checking import outcome
+    from soundmind_lite.course.checking import outcome
 
     assert outcome("00.0", lambda solution: "seen", np.zeros(3)) == (True, "✔ 00.0 right. seen")
     assert outcome("00.0", lambda solution: "seen", "")[0] is None

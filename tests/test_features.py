@@ -5,8 +5,9 @@ import soundfile
 import torch
 from transformers import WhisperFeatureExtractor
 
-from soundmind_lite import audio, data, features
-from soundmind_lite.remember import Memory
+from soundmind_lite import audio, data
+from soundmind_lite.fast import features
+from soundmind_lite.fast.remember import Memory
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import torch
 from conftest import FEW
 from safetensors.torch import load_file, save_file
 
-from soundmind_lite import data, grpo, models, profiles, runs
+from soundmind_lite import data, grpo, models, profiles, train as runs
 from soundmind_lite.rewards import TEXT_REWARDS
-from soundmind_lite.seam import TrainingError
+from soundmind_lite.trainer import TrainingError
 
 SMALL = replace(profiles.get("tiny"), **FEW)
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soundmind_lite import explain, rewards, spoken
+from soundmind_lite import rewards
+from soundmind_lite.course import explain
+from soundmind_lite.speech import spoken
 
 COUNT = int(os.environ.get("SOUNDMIND_FUZZ", 100_000))
 BATCH = 100

@@ -12,9 +12,10 @@ import soundfile
 import torch
 from conftest import FEW, again
 
-from soundmind_lite import data, profiles, run_folder, runs
+from soundmind_lite import data, profiles, train as runs
+from soundmind_lite.runs import folder as run_folder
 from soundmind_lite.audio import AudioError, load_audio
-from soundmind_lite.seam import TrainingError
+from soundmind_lite.trainer import TrainingError
 
 SMALL = replace(profiles.get("tiny"), **FEW)
 

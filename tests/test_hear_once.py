@@ -6,8 +6,9 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from soundmind_lite import caches, data, grpo, hear_once, models, profiles
-from soundmind_lite.hear_once import HearOnceTrainer
+from soundmind_lite import data, grpo, models, profiles
+from soundmind_lite.fast import kv_cache as caches, shared_prefix as hear_once
+from soundmind_lite.fast.shared_prefix import HearOnceTrainer
 from soundmind_lite.rewards import TEXT_REWARDS
 
 TRAINED_EAR = LoraConfig(r=4, target_modules=r".*(language_model|audio_tower).*\.(q_proj|v_proj)", task_type="CAUSAL_LM")

@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 from conftest import ROOT
 
-from soundmind_lite import ledger
+from soundmind_lite.publish import ledger
 
 ROWS = ledger.load()
 REFERENCES = sorted({reference for row in ROWS for reference in row["code"]})
@@ -42,7 +42,7 @@ def paid():
     """What each reward pays for a gold completion that is heard as it was written, and the sums."""
     from soundmind_lite import rewards
     from soundmind_lite.prompts import gold_completion
-    from soundmind_lite.spoken import Speech
+    from soundmind_lite.speech.spoken import Speech
 
     columns = dict(label=[0], reference_length=[3], reference_seconds=[2.0])
     voice = lambda completions, hear=None, **_: [Speech("all cats sing answer not entailed", 2.0, "All cats sing. Answer, not entailed.")]
@@ -54,7 +54,8 @@ def paid():
 @cache
 def entries(source):
     """All that a source says, under the names that the ledger uses."""
-    from soundmind_lite import data, grpo, profiles, tiny_data
+    from soundmind_lite import data, grpo, profiles
+    from soundmind_lite.tiny import data as tiny_data
 
     if source.endswith(".json"):
         return json.loads((ROOT / source).read_text(encoding="utf-8"))
@@ -102,7 +103,7 @@ def test_a_reference_leads_somewhere_and_its_line_is_right(reference):
 
 
 def test_a_reference_to_nothing_is_named():
-    nowhere = ("soundmind_lite.rewards:no_reward", "soundmind_lite.nowhere:x", "soundmind_lite.seam:AudioGRPOTrainer.nothing")
+    nowhere = ("soundmind_lite.rewards:no_reward", "soundmind_lite.nowhere:x", "soundmind_lite.trainer:AudioGRPOTrainer.nothing")
     for reference in (*nowhere, "notebooks/99_none.ipynb", "rewards", "os:path"):
         for function in (ledger.resolve, ledger.line_of):
             with pytest.raises(LookupError, match=f"^{re.escape(reference)}: "):
@@ -198,7 +199,7 @@ def test_the_mean_question_makes_as_many_tokens_as_stated():
 
 
 def test_the_dev_half_of_the_audit_holds_on_the_real_annotations(real_rows):
-    from soundmind_lite.alr_text import statements
+    from soundmind_lite.alr.text import statements
 
     labels = [row["label"] for row in real_rows]
     contradicted = [row for row in real_rows if row["label"] == 1 and row["answer"].rstrip().endswith("Answer: not-entailed.")]

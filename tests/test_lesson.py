@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 
-from soundmind_lite import lesson
+from soundmind_lite.course import lesson
 
 ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from soundmind_lite import data, evaluation, merging, models, profiles, runs
+from soundmind_lite import data, evaluation, models, profiles, train as runs
+from soundmind_lite.scale import merging
 from soundmind_lite.profiles import ASSETS
 
 RUN = ASSETS / "runs" / "all_seed0"

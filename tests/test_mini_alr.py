@@ -4,7 +4,8 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from soundmind_lite import data, syllogisms
+from soundmind_lite import data
+from soundmind_lite.tiny import syllogisms
 
 SPLITS = ("train", "dev", "test")
 

@@ -7,12 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from soundmind_lite import doctor, grpo, models, profiles
+from soundmind_lite import grpo, models, profiles
+from soundmind_lite.scale import doctor
 
 
 def test_the_talker_speaks(full_checkpoint, test_rows):
     """Thinker, talker and token2wav on the CPU with random weights: a finite waveform of as many samples as there are codes."""
-    from soundmind_lite import prompts, talker
+    from soundmind_lite import prompts
+    from soundmind_lite.speech import talker
     from soundmind_lite.audio import load_audio
 
     model, processor = talker.load_full(replace(profiles.get("tiny"), model=str(full_checkpoint)))
@@ -34,7 +36,7 @@ def short_talker():
     """A talker whose random codes end soon: most of its 64 codes count as the last one."""
     from functools import partial
 
-    from soundmind_lite import talker
+    from soundmind_lite.speech import talker
 
     class ShortTalker(talker.Talker):
         def __init__(self, model, processor):
@@ -46,7 +48,8 @@ def short_talker():
 
 def test_the_talker_is_a_voice(full_checkpoint, short_talker, test_rows):
     """It speaks what was written before; what it can't speak, or not to the end, is None."""
-    from soundmind_lite import prompts, spoken_evaluation, talker
+    from soundmind_lite import prompts
+    from soundmind_lite.speech import evaluation as spoken_evaluation, talker
     from soundmind_lite.evaluation import Answer
 
     thinker, processor, voice = talker.load_with_voice(replace(profiles.get("tiny"), model=str(full_checkpoint)))
@@ -71,7 +74,8 @@ def test_the_talker_is_a_voice(full_checkpoint, short_talker, test_rows):
 
 def test_training_with_the_talker(full_checkpoint, short_talker, eight_rows, tmp_path, monkeypatch):
     """A full checkpoint speaks for itself in training and evaluation, and the run says so."""
-    from soundmind_lite import runs, talker
+    from soundmind_lite import train as runs
+    from soundmind_lite.speech import talker
 
     monkeypatch.setattr(talker, "Talker", short_talker)
     small = dict(data=str(eight_rows), group_size=2, prompts_per_step=1, micro_batch=2, steps=1, max_completion_tokens=20, gradient_checkpointing=True)
@@ -82,7 +86,7 @@ def test_training_with_the_talker(full_checkpoint, short_talker, eight_rows, tmp
 
 
 def test_a_thinker_alone_cannot_speak():
-    from soundmind_lite import talker
+    from soundmind_lite.speech import talker
 
     with pytest.raises(models.CheckpointError, match="is no full checkpoint: it holds a thinker alone"):
         talker.load_full(profiles.get("tiny"))
@@ -91,7 +95,7 @@ def test_a_thinker_alone_cannot_speak():
 def test_a_checkpoint_without_voices_says_so(full_checkpoint, tmp_path):
     import shutil
 
-    from soundmind_lite import talker
+    from soundmind_lite.speech import talker
 
     folder = shutil.copytree(full_checkpoint, tmp_path / "mute", ignore=shutil.ignore_patterns("spk_dict.pt"))
     with pytest.raises((models.CheckpointError, OSError), match=r"spk_dict\.pt"):
@@ -129,7 +133,7 @@ def test_four_bit_is_for_the_language_model_alone(name, full_checkpoint):
 def test_what_speaks_is_not_quantised(full_checkpoint):
     import bitsandbytes
 
-    from soundmind_lite import talker
+    from soundmind_lite.speech import talker
 
     model, _ = talker.load_full(of_profile("l4", full_checkpoint))
     quantised = [n for n, m in model.named_modules() if isinstance(m, bitsandbytes.nn.Linear4bit)]

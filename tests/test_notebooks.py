@@ -32,9 +32,9 @@ def markdown(path):
 def exports():
     """Every public function and class that a module of the library defines itself."""
     found = {}
-    for info in pkgutil.iter_modules(soundmind_lite.__path__):
-        if info.name != "__main__":
-            module = importlib.import_module(f"soundmind_lite.{info.name}")
+    for info in pkgutil.walk_packages(soundmind_lite.__path__, "soundmind_lite."):
+        if info.name != "soundmind_lite.__main__":
+            module = importlib.import_module(info.name)
             found |= {n: info.name for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__ and n[0] != "_"}
     return found
 
@@ -107,7 +107,7 @@ def test_solutions_are_right_and_compared(path):
 @every_lesson
 def test_committed_with_outputs_and_small(path):
     assert path.stat().st_size <= 1.5e6
-    assert all(cell.execution_count for cell in cells(path)), "run it with python -m soundmind_lite.notebooks"
+    assert all(cell.execution_count for cell in cells(path)), "run it with python -m soundmind_lite.publish.notebooks"
     unfinished = [cell for cell in cells(path) if "exercises.check(" in cell.source]
     assert all("not finished yet" in "".join(o.get("text", "") for o in cell.outputs) for cell in unfinished)
 

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import pytest
 
-from soundmind_lite import data, planner, profiles
+from soundmind_lite import data, profiles
+from soundmind_lite.scale import planner
 
 CARDS = planner.CARDS
 

@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from soundmind_lite import runs
+from soundmind_lite import train as runs
 
 KILLS = int(os.environ.get("SOUNDMIND_KILLS", 6))  # a night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/test_processes.py -k killed`
 WORKER = str(ROOT / "tests" / "run_worker.py")

@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from soundmind_lite import doctor, profiles, rewards, runs
-from soundmind_lite.runs import RunError
+from soundmind_lite import profiles, rewards, train as runs
+from soundmind_lite.scale import doctor
+from soundmind_lite.train import RunError
 
 MEASURES = {"seconds", "accuracy", "ci_low", "ci_high", "sampled_accuracy", "premises_exact", "format_rate", "n"}
 SMALL = dict(name="small", group_size=4, prompts_per_step=2, micro_batch=8, steps=4, save_every=2, max_completion_tokens=40)

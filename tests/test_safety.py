@@ -16,7 +16,12 @@ import torch
 from conftest import ROOT, again, good_row
 from keys import KEYS, all_text, files_with_keys, keys_in
 
-from soundmind_lite import checkpoints, data, models, planner, profiles, runs, show, sources, talker
+from soundmind_lite import data, models, profiles, train as runs
+from soundmind_lite.alr import sources
+from soundmind_lite.course import show
+from soundmind_lite.runs import checkpoints
+from soundmind_lite.scale import planner
+from soundmind_lite.speech import talker
 
 
 @pytest.mark.parametrize("kind", KEYS)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundmind_lite import data, report, rewards, show, widgets
+from soundmind_lite import data, rewards
+from soundmind_lite.course import show, widgets
+from soundmind_lite.runs import report
 from soundmind_lite.audio import load_audio
-from soundmind_lite.explain import explain, format_fault
+from soundmind_lite.course.explain import explain, format_fault
 from soundmind_lite.profiles import ASSETS
 
 HOSTILE = ["", "<think>", "</think><think>", "<think></think>", "<script>alert(1)</script>", "<think><img src=x onerror=alert(1)></think>\nAnswer: entailed",

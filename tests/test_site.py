@@ -21,7 +21,7 @@ from conftest import ROOT
 from keys import files_with_keys
 
 import soundmind_lite
-from soundmind_lite import site
+from soundmind_lite.publish import site
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TEMPLATES = {name: (site.TEMPLATES / name).read_text(encoding="utf-8") for name in ("glossary.md", "troubleshooting.md", "about.md")}
@@ -257,9 +257,9 @@ def test_lessons_show_their_exercises_and_times_at_the_top(read):
 
 def test_the_library_is_documented_and_formulas_are_drawn(read):
     text = "".join(page.text for name, page in read.items() if name.startswith("api/"))
-    for info in pkgutil.iter_modules(soundmind_lite.__path__):
+    for info in pkgutil.walk_packages(soundmind_lite.__path__, "soundmind_lite."):
         if info.name != "__main__":
-            assert f'id="module-soundmind_lite.{info.name}"' in text, f"{info.name} has no place in the library's pages"
+            assert f'id="module-{info.name}"' in text, f"{info.name} has no place in the library's pages"
     assert "soundmind_lite.rewards.answer_reward" in text
     assert read["notebooks/04_grpo_by_hand.html"].text.count("<math") >= 4
 

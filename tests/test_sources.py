@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from soundmind_lite import data, sources
+from soundmind_lite import data
+from soundmind_lite.alr import sources
 from soundmind_lite.audio import AudioError, load_audio
 
 QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'

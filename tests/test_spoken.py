@@ -4,7 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from soundmind_lite import data, evaluation, rewards, runs, speech, spoken, spoken_evaluation, training_data
+from soundmind_lite import data, evaluation, rewards, speech, train as runs, training_data
+from soundmind_lite.speech import evaluation as spoken_evaluation, spoken
 from soundmind_lite.profiles import ASSETS
 
 GOOD = "<think>All poets are robins. So all poets are wizards. This matches the conclusion.</think>\nAnswer: entailed"

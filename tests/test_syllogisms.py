@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from soundmind_lite import syllogisms
-from soundmind_lite.syllogisms import MOODS, Problem, consequences, draw, follows, forms, split_of
+from soundmind_lite.tiny import syllogisms
+from soundmind_lite.tiny.syllogisms import MOODS, Problem, consequences, draw, follows, forms, split_of
 
 ALL_FORMS = [form for mood in MOODS for label in (True, False) for form in forms(mood, label)]
 

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from soundmind_lite import data, models, tiny_build, tiny_model
+from soundmind_lite import data, models
+from soundmind_lite.tiny import build as tiny_build, model as tiny_model
 from soundmind_lite.audio import load_audio
 from soundmind_lite.profiles import ASSETS
 from soundmind_lite.prompts import prompt, with_audio
-from soundmind_lite.tiny_build import BuildError
-from soundmind_lite.tiny_training import Recipe
+from soundmind_lite.tiny.build import BuildError
+from soundmind_lite.tiny.training import Recipe
 
 pytest.importorskip("hibari")
 
@@ -36,7 +37,7 @@ def test_a_short_build_gives_rows_and_a_model_that_load(tmp_path):
 
 
 def test_the_shipped_rows_are_the_ones_that_the_code_makes():
-    from soundmind_lite import tiny_data
+    from soundmind_lite.tiny import data as tiny_data
 
     for split, count in tiny_data.SPLITS.items():
         made = tiny_data.problems(split, count)

@@ -1,4 +1,4 @@
-"""Sphinx's settings for the site of the course; `soundmind_lite.site` copies them beside the pages that it puts together.
+"""Sphinx's settings for the site of the course; `soundmind_lite.publish.site` copies them beside the pages that it puts together.
 
 Nothing that a page needs may come from elsewhere: no fonts, no MathJax (formulas become MathML, which browsers draw themselves), no widget scripts.
 """

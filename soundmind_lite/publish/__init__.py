@@ -1,0 +1,1 @@
+"""The site, the paper ledger, notebooks run and saved."""

@@ -1,0 +1,1 @@
+"""How mini_alr and tiny_omni are made."""
