@@ -2,7 +2,7 @@
 
 Plain GRPOTrainer samples with the sound and scores without it: the processor's features reach `generate` and are dropped before every
 log-prob pass, with no error. `AudioGRPOTrainer` hands them on. It overrides some of its methods and copies none of TRL's code; the test
-`test_trl_seam` names the signatures that it relies on.
+`test_trl` names the signatures that it relies on.
 """
 import json
 import math

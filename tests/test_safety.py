@@ -42,7 +42,7 @@ CANARIES = {"HF_TOKEN": "hf_" + "canary" * 6, "WANDB_API_KEY": "c0ffee" * 7, "OP
 def test_keys_in_the_environment_reach_no_output(eight_rows, tmp_path):
     """A run and the doctor, on a machine that holds keys: not a byte of them in what is printed or written."""
     environment = os.environ | CANARIES | {"PYTHONPATH": str(ROOT)}
-    commands = ([str(ROOT / "tests" / "run_worker.py"), str(tmp_path / "run"), str(eight_rows)], ["-m", "soundmind_lite", "doctor"])
+    commands = ([str(ROOT / "tests" / "runs" / "run_worker.py"), str(tmp_path / "run"), str(eight_rows)], ["-m", "soundmind_lite", "doctor"])
     done = [subprocess.run([sys.executable, *c], env=environment, capture_output=True, text=True, check=True) for c in commands]
     texts = [text for process in done for text in (process.stdout, process.stderr)] + [text for _, text in all_text(tmp_path / "run")]
     assert len(texts) > 20

@@ -1,4 +1,4 @@
-"""Rewards under fire: generated completions, 100,000 of them here. More, for a night: `SOUNDMIND_FUZZ=10000000 python -m pytest tests/test_fire_rewards.py`.
+"""Rewards under fire: generated completions, 100,000 of them here. More, for a night: `SOUNDMIND_FUZZ=10000000 python -m pytest tests/test_fuzz_rewards.py`.
 
 Held for each: no exception, a value that the docstring names, the same value for the same text, alone and in any batch, and for the answer the verdict of
 an independent reading of its last line.

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from soundmind_lite import train as runs
 
 KILLS = int(os.environ.get("SOUNDMIND_KILLS", 6))  # a night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/test_processes.py -k killed`
-WORKER = str(ROOT / "tests" / "run_worker.py")
+WORKER = str(ROOT / "tests" / "runs" / "run_worker.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
