@@ -1,66 +1,52 @@
-"""Sound as arrays: reads one clip as 16 kHz mono float32, or says exactly why it can't be used. Nothing is cut, padded or mended in silence."""
+"""A clip as an array, mono at 16 kHz, or exactly why it can't be used.
+
+Nothing is cut, padded or repaired silently.
+"""
+
+import io
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from .fast.remember import Memory
-
-SAMPLE_RATE = 16_000
+SAMPLE_RATE = 16_000  # Hz
 MIN_SECONDS = 0.05  # 0.02 s and less make no audio token at all
-MEMORY = Memory(128)  # megabytes of decoded clips; a minute takes 4
-MAX_AMPLITUDE = 100.0  # full scale is 1; integers stored as floats, or worse, would overflow in the features
+MAX_AMPLITUDE = 100.0  # full scale is 1; integers stored as floats would overflow in the features
+
+Clip = str | Path | dict | np.ndarray | list[float]
 
 
 class AudioError(ValueError):
     """A clip that must not be trained or tested on."""
 
 
-def checked(audio: np.ndarray) -> np.ndarray:
-    """The array as float32, or AudioError (a ValueError) if it is empty, not mono, or holds NaN or infinite samples."""
-    audio = np.asarray(audio, dtype=np.float32)
-    if audio.ndim != 1 or audio.size == 0:
-        raise AudioError(f"expected a mono array with at least one sample, got shape {audio.shape}")
-    if not np.isfinite(audio).all():
-        raise AudioError(f"{int((~np.isfinite(audio)).sum())} of {audio.size} samples are NaN or infinite; record or export it again")
-    if np.abs(audio).max() > MAX_AMPLITUDE:
-        raise AudioError(f"the largest sample is {np.abs(audio).max():.3g} and full scale is 1; scale it when you export it")
+def load_audio(clip: Clip, max_seconds: float | None = None) -> np.ndarray:
+    """The clip as a float32 array, mono at 16 kHz; stereo is averaged, other rates are resampled.
+
+    `clip` is a path, a float array at 16 kHz, `{"path", "bytes"}` as `datasets.Audio(decode=False)`
+    gives it, or `{"array", "sampling_rate"}`.
+
+    Raises AudioError, naming the file, if the clip is missing, unreadable, empty, shorter than
+    `MIN_SECONDS`, longer than `max_seconds`, or holds NaN, infinite or absurdly large samples.
+    """
+    if isinstance(clip, dict) and clip.get("array") is not None:
+        audio = _named("the array", resampled, clip["array"], clip["sampling_rate"])
+        _check_length("the array", len(audio) / SAMPLE_RATE, max_seconds)
+    elif isinstance(clip, dict) and clip.get("bytes") is not None:
+        name = str(clip.get("path") or f"a clip of {len(clip['bytes'])} bytes")
+        audio = _decoded(io.BytesIO(clip["bytes"]), name, max_seconds)
+    elif isinstance(clip, (np.ndarray, list)):
+        audio = _named("the array", checked, clip)
+        _check_length("the array", len(audio) / SAMPLE_RATE, max_seconds)
+    else:
+        audio = _from_file(clip.get("path") if isinstance(clip, dict) else clip, max_seconds)
     return audio
 
 
-def resampled(audio: np.ndarray, sample_rate: int, target_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """The checked array at `target_rate` Hz."""
-    import soxr
-
-    audio = checked(audio)
-    return audio if sample_rate == target_rate else soxr.resample(audio, sample_rate, target_rate).astype(np.float32)
-
-
-def load_audio(path: str | Path, max_seconds: float | None = None) -> np.ndarray:
-    """The clip at `path` as a float32 array, mono at 16 kHz; stereo is averaged and other rates are resampled.
-
-    Raises AudioError, naming the file, if it is missing, unreadable, empty, shorter than `MIN_SECONDS`, longer than `max_seconds`,
-    or holds NaN, infinite or absurdly large samples.
-    """
-    path = Path(path or "no path")
-    state = state_of(path)  # a file that was changed since is read again
-    audio = MEMORY.get((str(path.resolve()), state), lambda: _decoded(path, max_seconds))
-    _check_length(path, len(audio) / SAMPLE_RATE, max_seconds)  # again: a truncated file holds less than its header says
-    return audio.copy()
-
-
-def state_of(path: str | Path) -> tuple[int, int]:
-    """When a clip's file was last written (ns) and its bytes; AudioError if there is no such file, or none that may be read."""
-    path = Path(path or "no path")
-    try:
-        if path.is_file():
-            path.open("rb").close()
-            state = path.stat()
-            return state.st_mtime_ns, state.st_size
-        what = "a link that leads nowhere" if path.is_symlink() else "not a file" if path.exists() else "no such file; was the audio of this row downloaded?"
-    except OSError as error:  # no permission, a name that is too long
-        what = error.strerror
-    raise AudioError(f"{path}: {what}")
+def load_clip(row: str, clip: Clip, max_seconds: float | None = None) -> np.ndarray:
+    """`load_audio` for the clip of a row, whose name is then part of every error."""
+    with of_row(row):
+        return load_audio(clip, max_seconds)
 
 
 @contextmanager
@@ -72,58 +58,92 @@ def of_row(name: str):
         raise AudioError(f"row {name}: {error}") from error
 
 
-def load_clip(row: str, path: str | Path, max_seconds: float | None = None) -> np.ndarray:
-    """`load_audio` for the clip of a row, whose name then stands in every error."""
-    with of_row(row):
-        return load_audio(path, max_seconds)
+def checked(audio: np.ndarray) -> np.ndarray:
+    """The array as float32; AudioError (a ValueError) if it is empty, not mono or not finite."""
+    audio = np.asarray(audio, dtype=np.float32)
+    if audio.ndim != 1 or audio.size == 0:
+        raise AudioError(f"expected a mono array of one sample or more, got shape {audio.shape}")
+    if not np.isfinite(audio).all():
+        bad = int((~np.isfinite(audio)).sum())
+        raise AudioError(
+            f"{bad} of {audio.size} samples are NaN or infinite; export the clip again"
+        )
+    if (largest := np.abs(audio).max()) > MAX_AMPLITUDE:
+        raise AudioError(f"the largest sample is {largest:.3g} and full scale is 1; scale the clip")
+    return audio
 
 
-class Sealed:
-    """Clips that must stay as they are while a run lasts: one that is written to later is an error, and never another sound for the same row."""
+def resampled(audio: np.ndarray, sample_rate: int, target_rate: int = SAMPLE_RATE) -> np.ndarray:
+    """The checked array at `target_rate` Hz."""
+    import soxr
 
-    def __init__(self):
-        self._states = {}
-
-    def check(self, row: str, path: str | Path) -> None:
-        """Notes the state of a clip's file when it is first met; AudioError, naming the row, if it is gone or was changed since."""
-        with of_row(row):
-            state = state_of(path)
-            if self._states.setdefault(str(path), state) != state:
-                raise AudioError(f"{path} was changed since this run began; put the clip back and go on with --resume, or start a new run")
-
-    def load(self, row: str, path: str | Path, max_seconds: float | None = None) -> np.ndarray:
-        """`load_clip`, with the file checked before and after it is read."""
-        self.check(row, path)
-        audio = load_clip(row, path, max_seconds)
-        self.check(row, path)
+    audio = checked(audio)
+    if sample_rate == target_rate:
         return audio
+    return soxr.resample(audio, sample_rate, target_rate).astype(np.float32)
 
 
-def _decoded(path: Path, max_seconds: float | None) -> np.ndarray:
+def _from_file(path: str | Path | None, max_seconds: float | None) -> np.ndarray:
+    from .fast.remember import DECODED  # decoding is slow: the clips used last stay in memory
+
+    path = Path(path or "no path")
+    state = file_state(path)  # a file that has changed since is decoded again
+    key = (str(path.resolve()), *state)
+    audio = DECODED.get(key, lambda: _decoded(path, str(path), max_seconds))
+    _check_length(str(path), len(audio) / SAMPLE_RATE, max_seconds)
+    return audio.copy()
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """When the file was last written (ns) and its bytes; AudioError if it can't be read."""
+    try:
+        if path.is_file():
+            path.open("rb").close()
+            return path.stat().st_mtime_ns, path.stat().st_size
+        if path.is_symlink():
+            what = "a link to nothing"
+        elif path.exists():
+            what = "not a file"
+        else:
+            what = "no such file; was the audio of this row downloaded?"
+    except OSError as error:  # no permission, a name that is too long
+        what = error.strerror
+    raise AudioError(f"{path}: {what}")
+
+
+def _decoded(source: Path | io.BytesIO, name: str, max_seconds: float | None) -> np.ndarray:
     import soundfile
 
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(source) as file:
             rate = file.samplerate
-            _check_length(path, file.frames / rate, max_seconds)
+            _check_length(name, file.frames / rate, max_seconds)
             audio = file.read(dtype="float32", always_2d=True).mean(axis=1)
     except AudioError:
         raise
     except MemoryError as error:
-        raise AudioError(f"{path}: too long for the memory of this machine ({error}); give max_seconds, or leave the row out") from error
-    except (RuntimeError, TypeError, ValueError) as error:  # soundfile's own errors are RuntimeErrors
+        raise AudioError(f"{name}: too long for this machine's memory; give max_seconds") from error
+    except (RuntimeError, TypeError, ValueError) as error:  # soundfile's errors are RuntimeErrors
         why = str(getattr(error, "error_string", error)).rstrip(".")
-        raise AudioError(f"{path}: not a readable sound file ({why}); WAV, FLAC, OGG and MP3 are") from error
+        formats = "WAV, FLAC, OGG and MP3 are"
+        raise AudioError(f"{name}: not a readable sound file ({why}); {formats}") from error
+    audio = _named(name, resampled, audio, rate)
+    # again, since a truncated file holds less than its header says
+    _check_length(name, len(audio) / SAMPLE_RATE, max_seconds)
+    return audio
+
+
+def _named(name: str, function, *arguments) -> np.ndarray:
     try:
-        return resampled(audio, rate)
+        return function(*arguments)
     except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
+        raise AudioError(f"{name}: {error}") from error
 
 
-def _check_length(path: Path, seconds: float, max_seconds: float | None) -> None:
+def _check_length(name: str, seconds: float, max_seconds: float | None) -> None:
     if seconds < MIN_SECONDS:
-        raise AudioError(f"{path}: {seconds:.3f} s of sound, at least {MIN_SECONDS} s are needed")
+        raise AudioError(f"{name}: {seconds:.3f} s long, at least {MIN_SECONDS} s are needed")
     if max_seconds is not None and seconds > max_seconds:
-        raise AudioError(
-            f"{path}: {seconds:.1f} s of sound, the profile's limit is {max_seconds:.1f} s; raise max_audio_seconds or leave the row out"
-        )
+        limit = f"the profile's limit is {max_seconds:.1f} s"
+        remedy = "raise max_audio_seconds or leave the row out"
+        raise AudioError(f"{name}: {seconds:.1f} s long, {limit}; {remedy}")

@@ -1,4 +1,8 @@
-"""Profiles: one dial that changes sizes and nothing else. The code for the tiny model and for Qwen2.5-Omni-7B is the same."""
+"""Profiles: one dial that changes sizes and nothing else.
+
+The code for the tiny model and for Qwen2.5-Omni-7B is the same.
+"""
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,11 +12,13 @@ ASSETS = ROOT / "assets"
 
 @dataclass(frozen=True)
 class Profile:
-    """All sizes of a run.
+    """All sizes of a run, under the names that TRL and PEFT give them.
 
-    `model` is a folder or a hub id, `data` a source of `data.load_alr`. A step samples `prompts_per_step × group_size` completions;
-    `micro_batch` of them go through a forward and backward pass at a time. `hear_once`: a question is heard once a step and not by each completion
-    (see `hear_once`), which changes time and nothing else. `threads` is for the CPU, `None` leaves torch's choice.
+    `model` is a folder or a hub id, `data` a source for `data.load_alr`. A step samples
+    `prompts_per_step × num_generations` completions; `per_device_train_batch_size` of them go
+    through a forward and backward pass at a time. `shared_prefix` encodes the audio and prefills
+    the prompt once per prompt and step, which changes the time and nothing else. `num_threads` is
+    for the CPU; None leaves torch's choice.
     """
 
     name: str
@@ -21,46 +27,60 @@ class Profile:
     data: str
     gpu_gb: int = 0
     dtype: str = "float32"
-    four_bit: bool = False
-    group_size: int = 8
+    load_in_4bit: bool = False
+    num_generations: int = 8
     prompts_per_step: int = 4
-    micro_batch: int = 16
-    steps: int = 40
+    per_device_train_batch_size: int = 16
+    per_device_eval_batch_size: int = 40
+    max_steps: int = 40
+    save_steps: int = 20
     learning_rate: float = 1e-3
     beta: float = 0.001
-    lora_rank: int = 16
-    max_completion_tokens: int = 100
+    lora_r: int = 16
+    max_completion_length: int = 100  # tokens
     max_audio_seconds: float = 12.0
-    evaluation_batch: int = 40
-    save_every: int = 20
     gradient_checkpointing: bool = False
-    hear_once: bool = True
-    threads: int | None = None
+    shared_prefix: bool = True
+    num_threads: int | None = None
 
 
 ALR = "SoundMind-RL/SoundMindDataset"
 OMNI_3B, OMNI_7B = "Qwen/Qwen2.5-Omni-3B", "Qwen/Qwen2.5-Omni-7B"
-LARGE = dict(
+LARGE = {
+    "data": ALR,
+    "dtype": "bfloat16",
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 4,
+    "max_steps": 500,
+    "save_steps": 50,
     # ten times the published rate of full fine-tuning, as is usual for LoRA; not run
-    data=ALR, dtype="bfloat16", micro_batch=1, steps=500, learning_rate=3e-6, lora_rank=32, max_completion_tokens=2048,
-    max_audio_seconds=180.0, evaluation_batch=4, save_every=50, gradient_checkpointing=True,
-)
-
-PROFILES: dict[str, Profile] = {
-    p.name: p
-    for p in (
-        # measured on two cores: a step takes 1.0 s with one thread in fp32, 1.5 s with two (so small a model waits for itself), 1.1 s in bfloat16
-        Profile("tiny", "any laptop, no GPU", str(ASSETS / "tiny_omni"), "mini", threads=1),
-        Profile("t4", "Colab, 16 GB", OMNI_3B, gpu_gb=15, four_bit=True, prompts_per_step=1, **LARGE | dict(dtype="float16")),  # a T4 has no bfloat16
-        Profile("l4", "Colab or a workstation, 24 GB", OMNI_7B, gpu_gb=22, four_bit=True, prompts_per_step=1, **LARGE),
-        Profile("80gb", "one A100 or H100", OMNI_7B, gpu_gb=78, prompts_per_step=4, **LARGE),
-        Profile("multi", "several GPUs through accelerate", OMNI_7B, gpu_gb=78, prompts_per_step=4, **LARGE),
-    )
+    "learning_rate": 3e-6,
+    "lora_r": 32,
+    "max_completion_length": 2048,
+    "max_audio_seconds": 180.0,
+    "gradient_checkpointing": True,
 }
+SMALL_CARD = LARGE | {"load_in_4bit": True, "prompts_per_step": 1}
+
+_ALL = (
+    # on two cores a step takes 1.0 s with one thread in fp32, 1.5 s with two (so small a model
+    # waits for itself) and 1.1 s in bfloat16
+    Profile(
+        "tiny", "any laptop, no GPU", model=str(ASSETS / "tiny_omni"), data="mini", num_threads=1
+    ),
+    # a T4 has no bfloat16
+    Profile("t4", "Colab, 16 GB", OMNI_3B, gpu_gb=15, **SMALL_CARD | {"dtype": "float16"}),
+    Profile("l4", "Colab or a workstation, 24 GB", OMNI_7B, gpu_gb=22, **SMALL_CARD),
+    Profile("80gb", "one A100 or H100", OMNI_7B, gpu_gb=78, **LARGE),
+    Profile("multi", "several GPUs through accelerate", OMNI_7B, gpu_gb=78, **LARGE),
+)
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in _ALL}
 
 
-def get(name: str) -> Profile:
-    """The profile of that name; ValueError lists the names there are."""
-    if name not in PROFILES:
-        raise ValueError(f"there is no profile {name!r}; choose one of {', '.join(PROFILES)}")
-    return PROFILES[name]
+def get(profile: str | Profile) -> Profile:
+    """The profile of that name, or the profile itself; ValueError lists the names there are."""
+    if isinstance(profile, Profile):
+        return profile
+    if profile not in PROFILES:
+        raise ValueError(f"there is no profile {profile!r}; choose one of {', '.join(PROFILES)}")
+    return PROFILES[profile]

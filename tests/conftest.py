@@ -1,4 +1,8 @@
-"""Fixtures: the shipped tiny model and rows, and clips made on the spot. One torch thread: idle threads that spin cost more than they give."""
+"""Fixtures: the shipped tiny model and rows, and clips made on the spot.
+
+One torch thread: idle threads that spin cost more than they give.
+"""
+
 import contextlib
 import os
 import tempfile
@@ -15,10 +19,23 @@ import numpy as np
 import pytest
 
 QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'
-FEW = dict(group_size=2, prompts_per_step=2, micro_batch=4, max_completion_tokens=10, save_every=1)
+FEW = dict(
+    num_generations=2,
+    prompts_per_step=2,
+    per_device_train_batch_size=4,
+    max_completion_length=10,
+    save_steps=1,
+)
 TRIED = Counter()  # (what, what happened) → how often, in the tests that passed
 ROOT = Path(__file__).resolve().parent.parent
-TALKER = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+TALKER = dict(
+    hidden_size=64,
+    intermediate_size=128,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=16,
+)
 
 
 def good_row(identifier="0001", label=1, major="a", answer="So it is.\n\nAnswer: entailed."):
@@ -28,9 +45,18 @@ def good_row(identifier="0001", label=1, major="a", answer="So it is.\n\nAnswer:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
+    """A passed test reports what it tried; the properties of a report reach xdist's main process."""
     report = (yield).get_result()
     if call.when == "call" and report.passed:
-        TRIED.update({mark.args: mark.kwargs.get("each", 1) for mark in item.iter_markers("tried")})
+        tried = [(*mark.args, mark.kwargs.get("each", 1)) for mark in item.iter_markers("tried")]
+        report.user_properties += [("tried", entry) for entry in tried]
+
+
+def pytest_runtest_logreport(report):
+    for name, value in report.user_properties:
+        if name == "tried" and report.when == "call":
+            what, happened, count = value
+            TRIED[what, happened] += count
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -42,7 +68,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def tiny():
-    """`(model, processor)` of the tiny profile; a test that changes the weights takes `fresh_tiny`."""
+    """`(model, processor)` of the tiny profile; a test that changes the model takes `fresh_tiny`."""
     from soundmind_lite import models
 
     return models.load("tiny")
@@ -64,7 +90,8 @@ def test_rows():
 
 @pytest.fixture(scope="session")
 def real_rows():
-    """The real annotations of ALR's dev split, if they lie beside the repository (or where ALR_ANNOTATIONS points)."""
+    """The real annotations of ALR's dev split, if they lie beside the repository, or where
+    ALR_ANNOTATIONS points."""
     import json
 
     file = Path(os.environ.get("ALR_ANNOTATIONS", ROOT.parent / "shared" / "alr" / "dev.jsonl"))
@@ -91,17 +118,19 @@ def tone(tmp_path):
 
 @pytest.fixture
 def small(eight_rows, monkeypatch):
-    """A profile named "small": two questions × two short completions a step, on eight rows, saved at each step."""
+    """A profile "small": two questions × two short completions a step, on eight rows, saved at each
+    step."""
     from soundmind_lite import profiles
 
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(eight_rows), **FEW))
+    profile = replace(profiles.get("tiny"), name="small", data=str(eight_rows), **FEW)
+    monkeypatch.setitem(profiles.PROFILES, "small", profile)
 
 
 @pytest.fixture
 def stopped(small, tmp_path):
     """A run of three steps that stopped in the second."""
-    from soundmind_lite import train as runs
-    from soundmind_lite.trainer import TrainingError
+    from soundmind_lite import train
+    from soundmind_lite.runs.guards import TrainingError
 
     calls = []
 
@@ -110,23 +139,24 @@ def stopped(small, tmp_path):
         return [float("nan") if len(calls) == 2 else 1.0] * len(completions)
 
     with pytest.raises(TrainingError):
-        runs.train("small", tmp_path / "run", steps=3, rewards=[once])
+        train.train("small", tmp_path / "run", max_steps=3, reward_funcs=[once])
     return tmp_path / "run"
 
 
 def again(out):
-    """The run of `stopped`, gone on with."""
-    from soundmind_lite import train as runs
+    """The run of `stopped`, resumed."""
+    from soundmind_lite import train
 
     def once(completions, **_):
         return [1.0] * len(completions)
 
-    return runs.train("small", out, steps=3, rewards=[once], resume=True)
+    return train.train("small", out, max_steps=3, reward_funcs=[once], resume=True)
 
 
 @pytest.fixture
 def nobody():
-    """A context in which this process may read and write no more than others may; root is let through everywhere."""
+    """A context in which this process may read and write no more than others may; root may do
+    anything."""
 
     @contextlib.contextmanager
     def without_rights():
@@ -156,14 +186,15 @@ def open_folder():
 
 @pytest.fixture(scope="session")
 def eight_rows(tmp_path_factory):
-    """A folder in the published layout with the first eight rows of mini_alr's train and test splits."""
+    """A folder in the published layout with the first eight rows of mini_alr's train and test."""
     import shutil
 
     from soundmind_lite.profiles import ASSETS
 
     folder = tmp_path_factory.mktemp("eight")
     for split in ("train", "test"):
-        lines = (ASSETS / "mini_alr" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()[:8]
+        annotations = ASSETS / "mini_alr" / f"{split}.jsonl"
+        lines = annotations.read_text(encoding="utf-8").splitlines()[:8]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         for i in range(1, 9):
             shutil.copytree(ASSETS / "mini_alr" / split / f"{i:04}", folder / split / f"{i:04}")
@@ -172,7 +203,8 @@ def eight_rows(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def full_checkpoint(tiny, tmp_path_factory):
-    """A full Qwen2.5-Omni (thinker, talker, token2wav, spk_dict.pt) in shards, with tiny_omni as its thinker."""
+    """A full Qwen2.5-Omni (thinker, talker, token2wav, spk_dict.pt) in shards; its thinker is
+    tiny_omni."""
     import torch
     from transformers import Qwen2_5OmniConfig, Qwen2_5OmniForConditionalGeneration
 
@@ -181,13 +213,32 @@ def full_checkpoint(tiny, tmp_path_factory):
     config = Qwen2_5OmniConfig(
         thinker_config=inner.to_dict(),
         talker_config=dict(
-            **TALKER, embedding_size=inner.text_config.hidden_size, vocab_size=64, tts_codec_start_token_id=60, tts_codec_end_token_id=61,
-            tts_codec_pad_token_id=62, tts_codec_mask_token_id=63, tts_text_start_token_id=1, tts_text_end_token_id=2, tts_text_pad_token_id=3, rope_parameters=dict(rope_type="default", rope_theta=10_000.0, mrope_section=[2, 3, 3]),
+            **TALKER,
+            embedding_size=inner.text_config.hidden_size,
+            vocab_size=64,
+            tts_codec_start_token_id=60,
+            tts_codec_end_token_id=61,
+            tts_codec_pad_token_id=62,
+            tts_codec_mask_token_id=63,
+            tts_text_start_token_id=1,
+            tts_text_end_token_id=2,
+            tts_text_pad_token_id=3,
+            rope_parameters=dict(rope_type="default", rope_theta=10_000.0, mrope_section=[2, 3, 3]),
         ),
         token2wav_config=dict(
             dit_config=dict(
-                hidden_size=64, num_hidden_layers=2, num_attention_heads=2, head_dim=32, emb_dim=32, num_embeds=64, enc_dim=32, enc_emb_dim=16,
-                enc_channels=[32, 32, 32, 32, 96], enc_attention_channels=16, look_ahead_layers=[1], look_backward_layers=[0],
+                hidden_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                head_dim=32,
+                emb_dim=32,
+                num_embeds=64,
+                enc_dim=32,
+                enc_emb_dim=16,
+                enc_channels=[32, 32, 32, 32, 96],
+                enc_attention_channels=16,
+                look_ahead_layers=[1],
+                look_backward_layers=[0],
             ),
             bigvgan_config=dict(upsample_initial_channel=64),
         ),
@@ -198,5 +249,14 @@ def full_checkpoint(tiny, tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     model.save_pretrained(folder, max_shard_size="2MB")
     processor.save_pretrained(folder)
-    torch.save({"Chelsie": {"bos_token": 5, "cond": torch.zeros(1, 16), "ref_mel": torch.zeros(1, 100, 80)}}, folder / "spk_dict.pt")
+    torch.save(
+        {
+            "Chelsie": {
+                "bos_token": 5,
+                "cond": torch.zeros(1, 16),
+                "ref_mel": torch.zeros(1, 100, 80),
+            }
+        },
+        folder / "spk_dict.pt",
+    )
     return folder

@@ -1,4 +1,5 @@
 """What keys look like, and where to look for them."""
+
 import html
 import re
 import subprocess
@@ -13,25 +14,47 @@ KEYS = {  # what keys look like, and one that is made up here, so that this file
     "Slack": (r"\bxox[abprs]-[0-9A-Za-z-]{10,}", "xoxb-" + "1" * 12),
     "Weights & Biases": (r"(?i)wandb\w*['\"=: ]+[0-9a-f]{40}\b", "WANDB_API_KEY=" + "0f" * 20),
     "a private key": (r"-----BEGIN [A-Z ]*PRIVATE KEY", "-----BEGIN RSA PRIVATE" + " KEY-----"),
-    "a URL with a password": (r"[a-z]+://[^\s/:@'\"<>]+:[^\s/:@'\"<>]+@[\w.-]+", "https://anna:" + "geheim@host/alr.zip"),
-    "a signed URL": (r"[?&](?:token|sig|signature|X-Amz-Signature)=[\w%-]{16,}", "https://h/a?" + "token=" + "c" * 20),
+    "a URL with a password": (
+        r"[a-z]+://[^\s/:@'\"<>]+:[^\s/:@'\"<>]+@[\w.-]+",
+        "https://anna:" + "geheim@host/alr.zip",
+    ),
+    "a signed URL": (
+        r"[?&](?:token|sig|signature|X-Amz-Signature)=[\w%-]{16,}",
+        "https://h/a?" + "token=" + "c" * 20,
+    ),
     "a bearer": (r"(?i)\bbearer [A-Za-z0-9._-]{20,}", "Bearer " + "d" * 24),
 }
 
 
 def keys_in(text: str) -> list[str]:
-    return [f"{name}: {found[0]:.12}…" for name, (pattern, _) in KEYS.items() if (found := re.search(pattern, text))]
+    return [
+        f"{name}: {found[0]:.12}…"
+        for name, (pattern, _) in KEYS.items()
+        if (found := re.search(pattern, text))
+    ]
 
 
 def all_text(folder: Path):
     """(file, text) of every file below a folder that git wouldn't ignore, as far as it is readable as text."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=folder, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     inside = listed.returncode == 0 and listed.stdout.strip()
-    files = [folder / name for name in listed.stdout.splitlines()] if inside else sorted(folder.rglob("*"))
+    files = (
+        [folder / name for name in listed.stdout.splitlines()]
+        if inside
+        else sorted(folder.rglob("*"))
+    )
     for file in files:
         if file.is_file():
             yield file, file.read_text(encoding="utf-8", errors="ignore")
 
 
 def files_with_keys(folder: Path) -> dict[str, list[str]]:
-    return {str(file): keys for file, text in all_text(folder) if (keys := keys_in(html.unescape(text)))}
+    return {
+        str(file): keys for file, text in all_text(folder) if (keys := keys_in(html.unescape(text)))
+    }

@@ -1,4 +1,5 @@
 """Clips that work, and the clear error of each that does not."""
+
 import numpy as np
 import pytest
 
@@ -8,8 +9,14 @@ from soundmind_lite.audio import AudioError, load_audio
 @pytest.mark.parametrize(
     ("name", "how"),
     [
-        ("plain.wav", {}), ("stereo.wav", {"channels": 2}), ("cd.wav", {"rate": 44_100}), ("phone.wav", {"rate": 8_000}),
-        ("opus.ogg", {"format": "OGG", "subtype": "OPUS"}), ("flac.flac", {}), ("float.wav", {"subtype": "FLOAT"}), ("old.wav", {"subtype": "PCM_U8"}),
+        ("plain.wav", {}),
+        ("stereo.wav", {"channels": 2}),
+        ("cd.wav", {"rate": 44_100}),
+        ("phone.wav", {"rate": 8_000}),
+        ("opus.ogg", {"format": "OGG", "subtype": "OPUS"}),
+        ("flac.flac", {}),
+        ("float.wav", {"subtype": "FLOAT"}),
+        ("old.wav", {"subtype": "PCM_U8"}),
     ],
 )
 def test_every_usual_clip_becomes_16_khz_mono(tone, name, how):
@@ -24,7 +31,12 @@ def test_every_usual_clip_becomes_16_khz_mono(tone, name, how):
 def test_a_stereo_clip_is_averaged(tmp_path):
     import soundfile
 
-    soundfile.write(tmp_path / "s.wav", np.stack([np.full(8000, 0.4), np.full(8000, 0.2)], 1), 16_000, subtype="FLOAT")
+    soundfile.write(
+        tmp_path / "s.wav",
+        np.stack([np.full(8000, 0.4), np.full(8000, 0.2)], 1),
+        16_000,
+        subtype="FLOAT",
+    )
     np.testing.assert_allclose(load_audio(tmp_path / "s.wav"), 0.3, atol=1e-6)
 
 
@@ -59,9 +71,18 @@ def broken(tmp_path, kind, tone):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("missing", "no such file"), ("empty", "not a readable sound"), ("corrupt", "not a readable sound"), ("text", "not a readable sound"),
-        ("header only", "0.000 s of sound"), ("short", "0.010 s of sound"), ("nan", "16000 of 16000 samples are NaN"), ("infinite", "1 of 16001 samples"), ("huge", "full scale is 1"), ("raw", "not a readable"),
-        ("long", "13.0 s of sound, the profile's limit is 12.0 s"), ("folder", "not a file"),
+        ("missing", "no such file"),
+        ("empty", "not a readable sound"),
+        ("corrupt", "not a readable sound"),
+        ("text", "not a readable sound"),
+        ("header only", "0.000 s of sound"),
+        ("short", "0.010 s of sound"),
+        ("nan", "16000 of 16000 samples are NaN"),
+        ("infinite", "1 of 16001 samples"),
+        ("huge", "full scale is 1"),
+        ("raw", "not a readable"),
+        ("long", "13.0 s of sound, the profile's limit is 12.0 s"),
+        ("folder", "not a file"),
     ],
 )
 def test_an_unusable_clip_says_why(tmp_path, tone, kind, message):

@@ -1,4 +1,5 @@
 """The command line as a newcomer meets it."""
+
 import json
 import subprocess
 import sys
@@ -9,10 +10,29 @@ from conftest import ROOT
 
 
 def run(*arguments, **options):
-    return subprocess.run([sys.executable, "-m", "soundmind_lite", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "soundmind_lite", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        **options,
+    )
 
 
-@pytest.mark.parametrize("command", [[], ["doctor"], ["train"], ["evaluate"], ["build-tiny"], ["merge"], ["plan"], ["bench"], ["site"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        ["doctor"],
+        ["train"],
+        ["evaluate"],
+        ["build-tiny"],
+        ["merge"],
+        ["plan"],
+        ["bench"],
+        ["site"],
+    ],
+)
 def test_help(command):
     done = run(*command, "--help")
     assert done.returncode == 0
@@ -22,9 +42,15 @@ def test_help(command):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--profile", "nope"], "invalid choice: 'nope'"), (["train", "--steps", "0"], "must be at least 1"), (["train", "--seed", "-1"], "must lie between"), ([], "COMMAND"),
-        (["evaluate", "--audio", "loud"], "invalid choice: 'loud'"), (["build-tiny"], "--out"), (["fly"], "invalid choice: 'fly'"),
-        (["plan", "--price", "-5"], "must be a positive number"), (["bench", "step", "--seconds-of-audio", "nan"], "must be a positive number"),
+        (["train", "--profile", "nope"], "invalid choice: 'nope'"),
+        (["train", "--steps", "0"], "must be at least 1"),
+        (["train", "--seed", "-1"], "must lie between"),
+        ([], "COMMAND"),
+        (["evaluate", "--audio", "loud"], "invalid choice: 'loud'"),
+        (["build-tiny"], "--out"),
+        (["fly"], "invalid choice: 'fly'"),
+        (["plan", "--price", "-5"], "must be a positive number"),
+        (["bench", "step", "--seconds-of-audio", "nan"], "must be a positive number"),
     ],
 )
 def test_bad_arguments_exit_with_2(arguments, message):
@@ -53,23 +79,43 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
     assert "OK   torch" in printed
     card = [("A card", 24.0)]
     assert doctor.profile_finding(profiles.get("l4"), card).ok
-    assert "wants a GPU of 78 GB, the largest here has 24 GB" in str(doctor.profile_finding(profiles.get("80gb"), card))
+    assert "wants a GPU of 78 GB, the largest here has 24 GB" in str(
+        doctor.profile_finding(profiles.get("80gb"), card)
+    )
     assert doctor.profile_finding(profiles.get("80gb"), [("A card", 80.0)]).ok
     monkeypatch.setattr(doctor, "installed", lambda package: None if package == "trl" else "1.0")
     assert not doctor.report()
-    monkeypatch.setattr(doctor, "installed", lambda package: None if package in ("trl", "bitsandbytes") else "1.0")
-    assert "4-bit weights need bitsandbytes" in str(doctor.profile_finding(profiles.get("l4"), card))
-    assert "--   trl missing: expected 1.16.0; pip install -r requirements.txt" in capsys.readouterr().out
+    monkeypatch.setattr(
+        doctor, "installed", lambda package: None if package in ("trl", "bitsandbytes") else "1.0"
+    )
+    assert "4-bit weights need bitsandbytes" in str(
+        doctor.profile_finding(profiles.get("l4"), card)
+    )
+    assert (
+        "--   trl missing: expected 1.16.0; pip install -r requirements.txt"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "--profile", "l4", "--out", "nowhere"], "wants a GPU of 22 GB, there is none here; what runs here: tiny"),
-        (["evaluate", "--profile", "80gb"], "wants a GPU of 78 GB, there is none here; what runs here: tiny"),
-        (["plan", "--profile", "80gb", "--gpu", "T4"], "the profile 80gb will not fit on T4"), (["merge", "--run", "nowhere", "--out", "x"], "holds no finished run"),
+        (
+            ["train", "--profile", "l4", "--out", "nowhere"],
+            "wants a GPU of 22 GB, there is none here; what runs here: tiny",
+        ),
+        (
+            ["evaluate", "--profile", "80gb"],
+            "wants a GPU of 78 GB, there is none here; what runs here: tiny",
+        ),
+        (["plan", "--profile", "80gb", "--gpu", "T4"], "the profile 80gb will not fit on T4"),
+        (["merge", "--run", "nowhere", "--out", "x"], "holds no finished run"),
         (["evaluate", "--out", "tests"], "tests is a folder; give --out the name of a file"),
-        pytest.param(["evaluate", "--out", "/sys/x.json"], "nothing can be written to /sys", marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /sys")),
+        pytest.param(
+            ["evaluate", "--out", "/sys/x.json"],
+            "nothing can be written to /sys",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="needs /sys"),
+        ),
     ],
 )
 def test_a_refusal_is_one_line(arguments, message):
@@ -101,21 +147,31 @@ def test_importing_loads_nothing_heavy():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_evaluate_hears_what_it_needs_and_lists_what_it_leaves_out(eight_rows, tmp_path, monkeypatch, capsys):
+def test_evaluate_hears_what_it_needs_and_lists_what_it_leaves_out(
+    eight_rows, tmp_path, monkeypatch, capsys
+):
     """Questions that are read need no sound; where they are heard, rows without it stop the command or are left out."""
     import shutil
     from dataclasses import replace
 
     from soundmind_lite import __main__, data, profiles
 
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # the command sets its own
+    monkeypatch.setattr(
+        warnings, "formatwarning", warnings.formatwarning
+    )  # the command sets its own
     folder = shutil.copytree(eight_rows, tmp_path / "data")
     for clip in sorted(folder.glob("test/*/question.*"))[:2]:
         clip.unlink()
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(folder), max_completion_tokens=5))
+    monkeypatch.setitem(
+        profiles.PROFILES,
+        "small",
+        replace(profiles.get("tiny"), data=str(folder), max_completion_length=5),
+    )
 
     def evaluate(*options):
-        monkeypatch.setattr(sys, "argv", ["soundmind_lite", "evaluate", "--profile", "small", *map(str, options)])
+        monkeypatch.setattr(
+            sys, "argv", ["soundmind_lite", "evaluate", "--profile", "small", *map(str, options)]
+        )
         return __main__.main()
 
     assert evaluate("--setting", "text-text", "--out", tmp_path / "read.json") == 0
@@ -125,4 +181,8 @@ def test_evaluate_hears_what_it_needs_and_lists_what_it_leaves_out(eight_rows, t
     with pytest.warns(data.SkippedRows, match="2 of 8 rows are left out:"):
         assert evaluate("--on-bad-row", "skip", "--out", tmp_path / "heard.json") == 0
     heard = json.loads((tmp_path / "heard.json").read_text())
-    assert (heard["n"], heard["skipped_rows"], [s["row"] for s in heard["skipped"]]) == (6, 2, ["test/0001", "test/0002"])
+    assert (heard["n"], heard["skipped_rows"], [s["row"] for s in heard["skipped"]]) == (
+        6,
+        2,
+        ["test/0001", "test/0002"],
+    )

@@ -114,14 +114,14 @@ def test_a_mark_at_the_beginning_of_a_file_is_no_fault(folder):
 )
 def test_a_row_whose_sound_is_no_clip_is_not_added(audio, rate, words, tmp_path):
     with pytest.raises(AudioError, match=words):
-        data.add_row(tmp_path, "dev", good_row(), audio, rate)
+        data.add_row(tmp_path, good_row(), split="dev", audio=audio, sample_rate=rate)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_row_is_added_below_a_last_line_without_an_end(folder):
     root = folder(good_row())
     (root / "dev.jsonl").write_text(json.dumps(good_row()), encoding="utf-8")
-    data.add_row(root, "dev", good_row("2", major="b"), [0.1] * 1600, 16_000)
+    data.add_row(root, good_row("2", major="b"), split="dev", audio=[0.1] * 1600, sample_rate=16_000)
     assert load_alr(root, "dev")["id"] == ["0001", "2"]
 
 

@@ -1,4 +1,5 @@
 """The examples in docstrings print what they say."""
+
 import doctest
 import importlib
 import pkgutil
@@ -8,7 +9,8 @@ import soundmind_lite
 
 def test_examples():
     names = [
-        module.name for module in pkgutil.walk_packages(soundmind_lite.__path__, "soundmind_lite.")
+        module.name
+        for module in pkgutil.walk_packages(soundmind_lite.__path__, "soundmind_lite.")
         if module.name != "soundmind_lite.__main__"
     ]
     results = {name: doctest.testmod(importlib.import_module(name)) for name in names}

@@ -1,4 +1,5 @@
 """The statistics against known values, and the listening controls."""
+
 import math
 
 import numpy as np
@@ -10,7 +11,12 @@ from soundmind_lite.evaluation import donors, paired_p, quotes_premises, sounds,
 
 def test_wilson_against_published_values():
     # Newcombe (1998), Statistics in Medicine 17, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29
-    for (k, n), expected in {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0.0, 0.1611), (1, 29): (0.0061, 0.1718)}.items():
+    for (k, n), expected in {
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
+    }.items():
         assert wilson_interval(k, n) == pytest.approx(expected, abs=1e-4)
 
 
@@ -22,7 +28,9 @@ def test_wilson_refuses_impossible_counts(k, n):
 
 def test_the_paired_test_is_the_exact_binomial():
     before, after = [True] * 2 + [False] * 10 + [True] * 30, [False] * 2 + [True] * 10 + [True] * 30
-    assert paired_p(before, after) == pytest.approx(2 * sum(math.comb(12, k) for k in range(3)) / 2**12)
+    assert paired_p(before, after) == pytest.approx(
+        2 * sum(math.comb(12, k) for k in range(3)) / 2**12
+    )
     assert paired_p(before, before) == 1.0
     assert paired_p(before, after) == paired_p(after, before)
 
@@ -60,7 +68,11 @@ def test_a_control_or_setting_that_makes_no_sense_is_an_error(tiny, test_rows):
 
 
 def test_premises_are_quoted_word_for_word_or_not_at_all():
-    row = dict(major_premise="All cats are dogs", minor_premise="some birds are cats", conclusion="no dogs are birds")
+    row = dict(
+        major_premise="All cats are dogs",
+        minor_premise="some birds are cats",
+        conclusion="no dogs are birds",
+    )
     said = "Major premise: all cats are dogs. Minor premise: some birds are cats. Conclusion: no dogs are birds."
     assert quotes_premises(row, said)
     assert not quotes_premises(row, said.replace("some birds", "all birds"))
@@ -79,7 +91,9 @@ def test_a_seed_gives_the_same_samples_and_leaves_the_random_state_alone(tiny, t
     import torch
 
     state = torch.random.get_rng_state()
-    first, again, other = (evaluation.answer_rows(*tiny, test_rows[:8], sample=True, seed=s) for s in (0, 0, 1))
+    first, again, other = (
+        evaluation.answer_rows(*tiny, test_rows[:8], sample=True, seed=s) for s in (0, 0, 1)
+    )
     assert first == again
     assert first != other
     assert torch.equal(state, torch.random.get_rng_state())

@@ -1,4 +1,5 @@
 """Sound under fire: forty kinds of bad or odd clips. Each is a named error that quotes the file, or is heard as it should be; none passes in silence."""
+
 import json
 import os
 import struct
@@ -32,11 +33,40 @@ def cut(path, keep: int):
 def header(path, **changed):
     """A WAV header written by hand, with fields that lie, before half a second of 16-bit sound."""
     data = (SECOND[:8000] * 32767).astype("<i2").tobytes()
-    field = dict(riff=b"RIFF", wave=b"WAVE", format=1, channels=1, rate=SAMPLE_RATE, bits=16, size=len(data)) | changed
+    field = (
+        dict(
+            riff=b"RIFF",
+            wave=b"WAVE",
+            format=1,
+            channels=1,
+            rate=SAMPLE_RATE,
+            bits=16,
+            size=len(data),
+        )
+        | changed
+    )
     block = max(1, field["channels"] * field["bits"] // 8)
-    form = struct.pack("<HHIIHH", field["format"], field["channels"], field["rate"], (field["rate"] * block) & 0xFFFFFFFF, block, field["bits"])
-    return written(path, field["riff"] + struct.pack("<I", 36 + len(data)) + field["wave"] + b"fmt " + struct.pack("<I", 16) + form
-                   + b"data" + struct.pack("<I", field["size"]) + data)
+    form = struct.pack(
+        "<HHIIHH",
+        field["format"],
+        field["channels"],
+        field["rate"],
+        (field["rate"] * block) & 0xFFFFFFFF,
+        block,
+        field["bits"],
+    )
+    return written(
+        path,
+        field["riff"]
+        + struct.pack("<I", 36 + len(data))
+        + field["wave"]
+        + b"fmt "
+        + struct.pack("<I", 16)
+        + form
+        + b"data"
+        + struct.pack("<I", field["size"])
+        + data,
+    )
 
 
 def linked(path, target):
@@ -59,35 +89,69 @@ def raw_floats(path, audio):
 
 
 REFUSED = {
-    "missing": lambda p: p, "a directory": folder, "a FIFO": pipe, "a link to nothing": lambda p: linked(p, p.with_name("gone.wav")),
-    "a link to itself": lambda p: linked(p, p), "empty": lambda p: written(p, b""), "one byte": lambda p: written(p, b"R"),
-    "text": lambda p: written(p, b"Major premise is"), "HTML of a login page": lambda p: written(p, b"<!doctype html><title>Sign in</title>" * 50),
-    "a git-lfs pointer": lambda p: written(p, b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 42\n"),
-    "a ZIP": lambda p: written(p, b"PK\x03\x04" + bytes(200)), "a PNG": lambda p: written(p, b"\x89PNG\r\n\x1a\n" + bytes(200)),
-    "zeros, no header": lambda p: written(p, bytes(32_000)), "random bytes": lambda p: written(p, np.random.default_rng(0).bytes(32_000)),
-    "header cut in the middle": lambda p: cut(p, 20), "header alone": lambda p: cut(p, 44), "cut after 10 ms": lambda p: cut(p, 44 + 320),
-    "zero frames": lambda p: wav(p, SECOND[:0]), "one sample": lambda p: wav(p, SECOND[:1]), "40 ms": lambda p: wav(p, SECOND[:640]),
-    "rate 0": lambda p: header(p, rate=0), "no channels": lambda p: header(p, channels=0),
-    "unknown format": lambda p: header(p, format=0x7777), "no RIFF": lambda p: header(p, riff=b"JUNK"), "no WAVE": lambda p: header(p, wave=b"JUNK"),
-    "NaN": lambda p: raw_floats(p, np.where(np.arange(SAMPLE_RATE) == 5000, np.nan, SECOND)), "all NaN": lambda p: raw_floats(p, np.full(8000, np.nan)),
+    "missing": lambda p: p,
+    "a directory": folder,
+    "a FIFO": pipe,
+    "a link to nothing": lambda p: linked(p, p.with_name("gone.wav")),
+    "a link to itself": lambda p: linked(p, p),
+    "empty": lambda p: written(p, b""),
+    "one byte": lambda p: written(p, b"R"),
+    "text": lambda p: written(p, b"Major premise is"),
+    "HTML of a login page": lambda p: written(p, b"<!doctype html><title>Sign in</title>" * 50),
+    "a git-lfs pointer": lambda p: written(
+        p, b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 42\n"
+    ),
+    "a ZIP": lambda p: written(p, b"PK\x03\x04" + bytes(200)),
+    "a PNG": lambda p: written(p, b"\x89PNG\r\n\x1a\n" + bytes(200)),
+    "zeros, no header": lambda p: written(p, bytes(32_000)),
+    "random bytes": lambda p: written(p, np.random.default_rng(0).bytes(32_000)),
+    "header cut in the middle": lambda p: cut(p, 20),
+    "header alone": lambda p: cut(p, 44),
+    "cut after 10 ms": lambda p: cut(p, 44 + 320),
+    "zero frames": lambda p: wav(p, SECOND[:0]),
+    "one sample": lambda p: wav(p, SECOND[:1]),
+    "40 ms": lambda p: wav(p, SECOND[:640]),
+    "rate 0": lambda p: header(p, rate=0),
+    "no channels": lambda p: header(p, channels=0),
+    "unknown format": lambda p: header(p, format=0x7777),
+    "no RIFF": lambda p: header(p, riff=b"JUNK"),
+    "no WAVE": lambda p: header(p, wave=b"JUNK"),
+    "NaN": lambda p: raw_floats(p, np.where(np.arange(SAMPLE_RATE) == 5000, np.nan, SECOND)),
+    "all NaN": lambda p: raw_floats(p, np.full(8000, np.nan)),
     "infinite": lambda p: raw_floats(p, np.where(np.arange(SAMPLE_RATE) == 5000, np.inf, SECOND)),
-    "minus infinite": lambda p: raw_floats(p, np.where(np.arange(SAMPLE_RATE) == 5000, -np.inf, SECOND)),
-    "integers saved as floats": lambda p: raw_floats(p, SECOND * 32767), "1e30": lambda p: raw_floats(p, SECOND * 1e30),
-    "13 s where 12 are allowed": lambda p: wav(p, np.tile(SECOND, 13)), "three hours": lambda p: wav(p, np.zeros(3 * 3600 * 1000, np.int16), 1000),
+    "minus infinite": lambda p: raw_floats(
+        p, np.where(np.arange(SAMPLE_RATE) == 5000, -np.inf, SECOND)
+    ),
+    "integers saved as floats": lambda p: raw_floats(p, SECOND * 32767),
+    "1e30": lambda p: raw_floats(p, SECOND * 1e30),
+    "13 s where 12 are allowed": lambda p: wav(p, np.tile(SECOND, 13)),
+    "three hours": lambda p: wav(p, np.zeros(3 * 3600 * 1000, np.int16), 1000),
     "a rate that makes it too short": lambda p: header(p, rate=2_000_000_000),
     "a name that is too long": lambda p: p.with_name("x" * 300 + "question.wav"),
-    "NaN in one of two channels": lambda p: raw_floats(p, np.stack([SECOND, np.full_like(SECOND, np.nan)], 1)),
+    "NaN in one of two channels": lambda p: raw_floats(
+        p, np.stack([SECOND, np.full_like(SECOND, np.nan)], 1)
+    ),
 }
 HEARD = {  # what it is heard as: seconds, and the largest sample
-    "plain": (lambda p: wav(p), 1, 0.5), "8 bits": (lambda p: wav(p, subtype="PCM_U8"), 1, 0.5), "24 bits": (lambda p: wav(p, subtype="PCM_24"), 1, 0.5),
-    "64-bit floats": (lambda p: wav(p, subtype="DOUBLE"), 1, 0.5), "mu-law": (lambda p: wav(p, subtype="ULAW"), 1, 0.5),
-    "stereo": (lambda p: wav(p, np.stack([SECOND, SECOND], 1)), 1, 0.5), "one silent channel": (lambda p: wav(p, np.stack([SECOND, 0 * SECOND], 1)), 1, 0.25),
-    "six channels": (lambda p: wav(p, np.stack([SECOND] * 6, 1)), 1, 0.5), "8 kHz": (lambda p: wav(p, SECOND[::2], 8000), 1, 0.5),
-    "96 kHz": (lambda p: wav(p, np.repeat(SECOND, 6), 96_000), 1, 0.5), "silence": (lambda p: wav(p, 0 * SECOND), 1, 0.0),
-    "a constant": (lambda p: wav(p, 0 * SECOND + 0.3), 1, 0.3), "clipped": (lambda p: raw_floats(p, SECOND * 3), 1, 1.5),
-    "a header that promises too much": (lambda p: header(p, size=2**31 - 1), 0.5, 0.5), "bytes behind the end": (lambda p: written(p, wav(p).read_bytes() + b"junk" * 9), 1, 0.5),
-    "FLAC called WAV": (lambda p: wav(p, format="FLAC"), 1, 0.5), "OGG called WAV": (lambda p: wav(p, format="OGG"), 1, 0.5),
-    "a link to a clip": (lambda p: linked(p, wav(p.with_name("other.wav"))), 1, 0.5), "cut in half": (lambda p: cut(p, 44 + SAMPLE_RATE), 0.5, 0.5),
+    "plain": (lambda p: wav(p), 1, 0.5),
+    "8 bits": (lambda p: wav(p, subtype="PCM_U8"), 1, 0.5),
+    "24 bits": (lambda p: wav(p, subtype="PCM_24"), 1, 0.5),
+    "64-bit floats": (lambda p: wav(p, subtype="DOUBLE"), 1, 0.5),
+    "mu-law": (lambda p: wav(p, subtype="ULAW"), 1, 0.5),
+    "stereo": (lambda p: wav(p, np.stack([SECOND, SECOND], 1)), 1, 0.5),
+    "one silent channel": (lambda p: wav(p, np.stack([SECOND, 0 * SECOND], 1)), 1, 0.25),
+    "six channels": (lambda p: wav(p, np.stack([SECOND] * 6, 1)), 1, 0.5),
+    "8 kHz": (lambda p: wav(p, SECOND[::2], 8000), 1, 0.5),
+    "96 kHz": (lambda p: wav(p, np.repeat(SECOND, 6), 96_000), 1, 0.5),
+    "silence": (lambda p: wav(p, 0 * SECOND), 1, 0.0),
+    "a constant": (lambda p: wav(p, 0 * SECOND + 0.3), 1, 0.3),
+    "clipped": (lambda p: raw_floats(p, SECOND * 3), 1, 1.5),
+    "a header that promises too much": (lambda p: header(p, size=2**31 - 1), 0.5, 0.5),
+    "bytes behind the end": (lambda p: written(p, wav(p).read_bytes() + b"junk" * 9), 1, 0.5),
+    "FLAC called WAV": (lambda p: wav(p, format="FLAC"), 1, 0.5),
+    "OGG called WAV": (lambda p: wav(p, format="OGG"), 1, 0.5),
+    "a link to a clip": (lambda p: linked(p, wav(p.with_name("other.wav"))), 1, 0.5),
+    "cut in half": (lambda p: cut(p, 44 + SAMPLE_RATE), 0.5, 0.5),
 }
 
 
@@ -113,7 +177,14 @@ def test_heard_as_it_should_be(kind, tmp_path):
     assert np.abs(audio).max() < MAX_AMPLITUDE
 
 
-@pytest.mark.parametrize(("kind", "words"), [("missing", "no such file"), ("a directory", "not a file"), ("a link to itself", "a link that leads nowhere")])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("missing", "no such file"),
+        ("a directory", "not a file"),
+        ("a link to itself", "a link that leads nowhere"),
+    ],
+)
 def test_what_is_no_file_is_told_apart(kind, words, tmp_path):
     with pytest.raises(AudioError, match=words):
         load_audio(REFUSED[kind](tmp_path / "question.wav"))
@@ -138,7 +209,11 @@ def test_no_permission(open_folder, nobody):
 @pytest.fixture
 def all_kinds(tmp_path):
     """A split whose rows have a clip of each refused kind, between two that are good; and the names of the bad ones."""
-    names = {f"{i:02}": kind for i, kind in enumerate(REFUSED, 1) if kind != "a name that is too long" and (kind != "a FIFO" or sys.platform != "win32")}
+    names = {
+        f"{i:02}": kind
+        for i, kind in enumerate(REFUSED, 1)
+        if kind != "a name that is too long" and (kind != "a FIFO" or sys.platform != "win32")
+    }
     for name in ("00", *names, "99"):
         (tmp_path / "dev" / name).mkdir(parents=True)
         REFUSED.get(names.get(name), wav)(tmp_path / "dev" / name / "question.wav")
@@ -147,19 +222,29 @@ def all_kinds(tmp_path):
     return tmp_path, [f"dev/{name}" for name in names]
 
 
-@pytest.mark.tried("data sets with all kinds of bad clips, at once and streamed", "stopped at the first, by its row; or all left out and listed")
+@pytest.mark.tried(
+    "data sets with all kinds of bad clips, at once and streamed",
+    "stopped at the first, by its row; or all left out and listed",
+)
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_data_set_with_all_of_them(all_kinds, streaming):
     """`on_bad_row="skip"` leaves the good ones and lists the others; "raise" stops at the first."""
     root, bad = all_kinds
     with pytest.warns(data.SkippedRows) as told:
-        assert [row["id"] for row in data.load_alr(root, "dev", streaming, on_bad_row="skip", max_seconds=12)] == ["00", "99"]
+        assert [
+            row["id"]
+            for row in data.load_alr(
+                root, "dev", streaming=streaming, on_bad_row="skip", max_seconds=12
+            )
+        ] == ["00", "99"]
     assert sorted(name for warning in told for name, _ in warning.message.rows) == bad
     with pytest.raises(AudioError, match=r"row dev/01: .*no such file"):
-        list(data.load_alr(root, "dev", streaming, max_seconds=12))
+        list(data.load_alr(root, "dev", streaming=streaming, max_seconds=12))
 
 
-@pytest.mark.tried("clips that change after they were heard", "heard anew; in a run an error that names the row")
+@pytest.mark.tried(
+    "clips that change after they were heard", "heard anew; in a run an error that names the row"
+)
 def test_a_clip_that_is_written_to_is_another_clip(tmp_path):
     """Heard anew by who reads it, and refused where it was sealed."""
     path, sealed = wav(tmp_path / "question.wav"), Sealed()
@@ -167,7 +252,10 @@ def test_a_clip_that_is_written_to_is_another_clip(tmp_path):
     wav(path, SECOND[::-1])
     os.utime(path, ns=(0, 0))
     assert not np.array_equal(load_audio(path), before)
-    with pytest.raises(AudioError, match=r"row dev/1: .*question\.wav was changed since this run began; put the clip back"):
+    with pytest.raises(
+        AudioError,
+        match=r"row dev/1: .*question\.wav was changed since this run began; put the clip back",
+    ):
         sealed.load("dev/1", path)
     path.unlink()
     with pytest.raises(AudioError, match=r"row dev/1: .*no such file"):

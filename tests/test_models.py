@@ -1,4 +1,5 @@
 """Loading: a tiny full checkpoint in the hub's layout goes through every profile's loading code, and its thinker comes out bit by bit."""
+
 import json
 from dataclasses import replace
 
@@ -20,13 +21,17 @@ def test_the_talker_speaks(full_checkpoint, test_rows):
     model, processor = talker.load_full(replace(profiles.get("tiny"), model=str(full_checkpoint)))
     conversation = prompts.with_audio(prompts.prompt(), load_audio(test_rows[2]["question_audio"]))
     torch.manual_seed(0)
-    text, waveform, rate = talker.answer_in_speech(model, processor, conversation, max_new_tokens=20, max_codes=30)
+    text, waveform, rate = talker.answer_in_speech(
+        model, processor, conversation, max_new_tokens=20, max_codes=30
+    )
     assert rate == 24_000
     assert waveform.dtype == "float32"
     assert np.isfinite(waveform).all()
     assert 0 < len(waveform) <= 30 * talker.SAMPLES_PER_CODE
     assert len(waveform) % talker.SAMPLES_PER_CODE == 0
-    assert text == "Answer: not-entailed"  # the thinker's own greedy words, the same as without a talker
+    assert (
+        text == "Answer: not-entailed"
+    )  # the thinker's own greedy words, the same as without a talker
     with pytest.raises(ValueError, match="no voice 'Nobody'; choose one of Chelsie"):
         talker.answer_in_speech(model, processor, conversation, 20, speaker="Nobody")
 
@@ -52,11 +57,20 @@ def test_the_talker_is_a_voice(full_checkpoint, short_talker, test_rows):
     from soundmind_lite.speech import evaluation as spoken_evaluation, talker
     from soundmind_lite.evaluation import Answer
 
-    thinker, processor, voice = talker.load_with_voice(replace(profiles.get("tiny"), model=str(full_checkpoint)))
+    thinker, processor, voice = talker.load_with_voice(
+        replace(profiles.get("tiny"), model=str(full_checkpoint))
+    )
     asked = prompts.with_audio(prompts.prompt(), test_rows[2]["question_audio"])
     conversation = prompts.with_audio(prompts.prompt(), np.zeros(16_000, np.float32))
-    for written in ("<think>So it is.</think>\nAnswer: entailed", "Answer: not-entailed", "<|audio_bos|> a"):
-        assert talker.answer_in_speech(voice.model, processor, conversation, 0, 30, written=written)[0] == written
+    for written in (
+        "<think>So it is.</think>\nAnswer: entailed",
+        "Answer: not-entailed",
+        "<|audio_bos|> a",
+    ):
+        assert (
+            talker.answer_in_speech(voice.model, processor, conversation, 0, 30, written=written)[0]
+            == written
+        )
     texts, state = ["Answer: entailed", "", "</think>"], torch.get_rng_state()
     endless = talker.Talker(voice.model, processor, max_codes=30)
     assert endless(texts[:1], prompts=[asked]) == [None]
@@ -68,19 +82,35 @@ def test_the_talker_is_a_voice(full_checkpoint, short_talker, test_rows):
     assert isinstance(speech.heard, str)
     assert thinker.training
     assert torch.equal(state, torch.get_rng_state())
-    heard = spoken_evaluation.listen(test_rows[:1], [Answer("a", "Answer: entailed", True, True, True)], voice)
-    assert spoken_evaluation.summary(heard, voice)["voice"] == "Qwen2.5-Omni's talker, voice Chelsie"
+    heard = spoken_evaluation.listen(
+        test_rows[:1], [Answer("a", "Answer: entailed", True, True, True)], voice=voice
+    )
+    assert (
+        spoken_evaluation.summary(heard, voice)["voice"] == "Qwen2.5-Omni's talker, voice Chelsie"
+    )
 
 
 def test_training_with_the_talker(full_checkpoint, short_talker, eight_rows, tmp_path, monkeypatch):
     """A full checkpoint speaks for itself in training and evaluation, and the run says so."""
-    from soundmind_lite import train as runs
+    from soundmind_lite import train
     from soundmind_lite.speech import talker
 
     monkeypatch.setattr(talker, "Talker", short_talker)
-    small = dict(data=str(eight_rows), group_size=2, prompts_per_step=1, micro_batch=2, steps=1, max_completion_tokens=20, gradient_checkpointing=True)
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), model=str(full_checkpoint), **small))
-    result = runs.train("small", tmp_path / "run", setting="audio-audio")
+    small = dict(
+        data=str(eight_rows),
+        num_generations=2,
+        prompts_per_step=1,
+        per_device_train_batch_size=2,
+        steps=1,
+        max_completion_length=20,
+        gradient_checkpointing=True,
+    )
+    monkeypatch.setitem(
+        profiles.PROFILES,
+        "small",
+        replace(profiles.get("tiny"), model=str(full_checkpoint), **small),
+    )
+    result = train.train("small", tmp_path / "run", setting="audio-audio")
     assert "talker" in json.loads((tmp_path / "run" / "run.json").read_text())["voice"]
     assert "talker" in result["after"]["spoken"]["voice"]
 
@@ -88,7 +118,9 @@ def test_training_with_the_talker(full_checkpoint, short_talker, eight_rows, tmp
 def test_a_thinker_alone_cannot_speak():
     from soundmind_lite.speech import talker
 
-    with pytest.raises(models.CheckpointError, match="is no full checkpoint: it holds a thinker alone"):
+    with pytest.raises(
+        models.CheckpointError, match="is no full checkpoint: it holds a thinker alone"
+    ):
         talker.load_full(profiles.get("tiny"))
 
 
@@ -97,7 +129,9 @@ def test_a_checkpoint_without_voices_says_so(full_checkpoint, tmp_path):
 
     from soundmind_lite.speech import talker
 
-    folder = shutil.copytree(full_checkpoint, tmp_path / "mute", ignore=shutil.ignore_patterns("spk_dict.pt"))
+    folder = shutil.copytree(
+        full_checkpoint, tmp_path / "mute", ignore=shutil.ignore_patterns("spk_dict.pt")
+    )
     with pytest.raises((models.CheckpointError, OSError), match=r"spk_dict\.pt"):
         talker.load_full(replace(profiles.get("tiny"), model=str(folder)))
 
@@ -114,9 +148,15 @@ def test_every_profile_loads_the_thinker_alone(name, full_checkpoint, tiny):
     assert not any("talker" in n or "token2wav" in n for n, _ in model.named_parameters())
     assert models.max_audio_seconds(processor) == profile.max_audio_seconds
     dtype, found = getattr(torch, profile.dtype), dict(model.named_parameters())
-    kept = [n for n, p in tiny[0].named_parameters() if not (profile.four_bit and "language_model" in n)]
+    kept = [
+        n
+        for n, p in tiny[0].named_parameters()
+        if not (profile.load_in_4bit and "language_model" in n)
+    ]
     assert len(kept) > 20
-    assert all(torch.equal(dict(tiny[0].named_parameters())[n].to(dtype), found[n].cpu()) for n in kept)
+    assert all(
+        torch.equal(dict(tiny[0].named_parameters())[n].to(dtype), found[n].cpu()) for n in kept
+    )
 
 
 @pytest.mark.parametrize("name", ["t4", "l4"])
@@ -142,16 +182,34 @@ def test_what_speaks_is_not_quantised(full_checkpoint):
 
 
 @pytest.mark.parametrize("name", ["l4", "80gb"])
-def test_a_step_of_training_at_a_large_profile_s_precision(name, full_checkpoint, eight_rows, tmp_path):
+def test_a_step_of_training_at_a_large_profile_s_precision(
+    name, full_checkpoint, eight_rows, tmp_path
+):
     """bf16 and 4 bit, LoRA, gradient checkpointing: the code of the large profiles on the CPU, with the tiny weights."""
     from soundmind_lite import data
 
-    profile = replace(of_profile(name, full_checkpoint), group_size=2, prompts_per_step=1, max_completion_tokens=16, max_audio_seconds=12)
+    profile = replace(
+        of_profile(name, full_checkpoint),
+        num_generations=2,
+        prompts_per_step=1,
+        max_completion_length=16,
+        max_audio_seconds=12,
+    )
     model, processor = models.load(profile)
     rows = data.training_rows(data.load_alr(eight_rows, "train"))
     reward = lambda completions, **_: [float(i) for i in range(len(completions))]
     reward.__name__ = "place"
-    trainer = grpo.trainer_for(profile, model, processor, rows, tmp_path, [reward], steps=1, save_strategy="no", warmup_steps=0)
+    trainer = grpo.trainer_for(
+        profile,
+        model,
+        processing_class=processor,
+        train_dataset=rows,
+        output_dir=tmp_path,
+        reward_funcs=[reward],
+        max_steps=1,
+        save_strategy="no",
+        warmup_steps=0,
+    )
     trainer.train()
     moved = [p.abs().max().item() for n, p in trainer.model.named_parameters() if "lora_B" in n]
     assert len(moved) == 28
@@ -165,18 +223,30 @@ def test_a_checkpoint_that_lacks_a_part_says_which(full_checkpoint, tmp_path):
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     for shard in set(index["weight_map"].values()):
         weights = load_file(folder / shard)
-        save_file({n: w for n, w in weights.items() if "audio_tower" not in n} or {"none": torch.zeros(1)}, folder / shard, metadata={"format": "pt"})
+        save_file(
+            {n: w for n, w in weights.items() if "audio_tower" not in n}
+            or {"none": torch.zeros(1)},
+            folder / shard,
+            metadata={"format": "pt"},
+        )
     index["weight_map"] = {n: s for n, s in index["weight_map"].items() if "audio_tower" not in n}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(models.CheckpointError, match=r"lacks \d+ weights of the thinker, in model\.audio_tower"):
+    with pytest.raises(
+        models.CheckpointError, match=r"lacks \d+ weights of the thinker, in model\.audio_tower"
+    ):
         models.load(of_profile("80gb", folder))
 
 
 def test_a_profile_without_its_gpu_says_what_runs_here(monkeypatch):
     monkeypatch.setattr(doctor, "gpus", list)
-    with pytest.raises(doctor.MachineError, match=r"profile l4 .*: wants a GPU of 22 GB, there is none here; what runs here: tiny$"):
+    with pytest.raises(
+        doctor.MachineError,
+        match=r"profile l4 .*: wants a GPU of 22 GB, there is none here; what runs here: tiny$",
+    ):
         doctor.require(profiles.get("l4"))
     monkeypatch.setattr(doctor, "gpus", lambda: [("card", 23.0)])
     doctor.require(profiles.get("l4"))
-    with pytest.raises(doctor.MachineError, match="the largest here has 23 GB; what runs here: tiny, t4, l4"):
+    with pytest.raises(
+        doctor.MachineError, match="the largest here has 23 GB; what runs here: tiny, t4, l4"
+    ):
         doctor.require(profiles.get("80gb"))

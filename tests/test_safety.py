@@ -1,4 +1,5 @@
 """Nothing lets anyone in: no code from a checkpoint, a run folder or a data set is run, nothing leaves its folder, and no key is printed or saved."""
+
 import contextlib
 import json
 import os
@@ -16,7 +17,8 @@ import torch
 from conftest import ROOT, again, good_row
 from keys import KEYS, all_text, files_with_keys, keys_in
 
-from soundmind_lite import data, models, profiles, train as runs
+from soundmind_lite import data, models, profiles
+from soundmind_lite.runs import adapter, files
 from soundmind_lite.alr import sources
 from soundmind_lite.course import show
 from soundmind_lite.runs import checkpoints
@@ -29,22 +31,41 @@ def test_a_key_would_be_found(kind):
     assert [found.split(":")[0] for found in keys_in(f"text {KEYS[kind][1]} text")] == [kind]
 
 
-@pytest.mark.tried("searches for eleven kinds of keys: repository, notebooks, shipped runs", "none found")
+@pytest.mark.tried(
+    "searches for eleven kinds of keys: repository, notebooks, shipped runs", "none found"
+)
 def test_the_project_holds_no_key():
     """Notebooks with their outputs, shipped runs, everything else; the site is searched in test_site.py."""
     assert files_with_keys(ROOT) == {}
 
 
-CANARIES = {"HF_TOKEN": "hf_" + "canary" * 6, "WANDB_API_KEY": "c0ffee" * 7, "OPENAI_API_KEY": "sk-" + "canary" * 8, "AWS_SECRET_ACCESS_KEY": "canary" * 7}
+CANARIES = {
+    "HF_TOKEN": "hf_" + "canary" * 6,
+    "WANDB_API_KEY": "c0ffee" * 7,
+    "OPENAI_API_KEY": "sk-" + "canary" * 8,
+    "AWS_SECRET_ACCESS_KEY": "canary" * 7,
+}
 
 
-@pytest.mark.tried("keys in the environment of a run and of the doctor", "in no file and no line", each=4)
+@pytest.mark.tried(
+    "keys in the environment of a run and of the doctor", "in no file and no line", each=4
+)
 def test_keys_in_the_environment_reach_no_output(eight_rows, tmp_path):
     """A run and the doctor, on a machine that holds keys: not a byte of them in what is printed or written."""
     environment = os.environ | CANARIES | {"PYTHONPATH": str(ROOT)}
-    commands = ([str(ROOT / "tests" / "runs" / "run_worker.py"), str(tmp_path / "run"), str(eight_rows)], ["-m", "soundmind_lite", "doctor"])
-    done = [subprocess.run([sys.executable, *c], env=environment, capture_output=True, text=True, check=True) for c in commands]
-    texts = [text for process in done for text in (process.stdout, process.stderr)] + [text for _, text in all_text(tmp_path / "run")]
+    commands = (
+        [str(ROOT / "tests" / "runs" / "run_worker.py"), str(tmp_path / "run"), str(eight_rows)],
+        ["-m", "soundmind_lite", "doctor"],
+    )
+    done = [
+        subprocess.run(
+            [sys.executable, *c], env=environment, capture_output=True, text=True, check=True
+        )
+        for c in commands
+    ]
+    texts = [text for process in done for text in (process.stdout, process.stderr)] + [
+        text for _, text in all_text(tmp_path / "run")
+    ]
     assert len(texts) > 20
     for value in CANARIES.values():
         assert not any(value in text for text in texts)
@@ -52,12 +73,19 @@ def test_keys_in_the_environment_reach_no_output(eight_rows, tmp_path):
 
 
 URLS = [
-    "memory://{user}@host/alr?token=geheim123", "zip://x::memory://{user}@host/a.zip?sig=geheim123", "https://{user}@localhost:9/a?k=geheim123",
-    "memory://{odd}@host/alr", "memory://host/alr?st=2026-01-01T00:00:00Z&sig=geheim123", "memory://[::1]/alr?sig=geheim123",
+    "memory://{user}@host/alr?token=geheim123",
+    "zip://x::memory://{user}@host/a.zip?sig=geheim123",
+    "https://{user}@localhost:9/a?k=geheim123",
+    "memory://{odd}@host/alr",
+    "memory://host/alr?st=2026-01-01T00:00:00Z&sig=geheim123",
+    "memory://[::1]/alr?sig=geheim123",
 ]
 
 
-@pytest.mark.tried("URLs with passwords and tokens that fail", "neither shown, in a trace neither, nor part of a file's name")
+@pytest.mark.tried(
+    "URLs with passwords and tokens that fail",
+    "neither shown, in a trace neither, nor part of a file's name",
+)
 @pytest.mark.parametrize("url", URLS)
 def test_what_a_url_holds_for_its_host_alone_is_not_shown(url, tmp_path, monkeypatch):
     url = url.format(user="anna:geheim123", odd="anna:p@geheim123")
@@ -65,12 +93,19 @@ def test_what_a_url_holds_for_its_host_alone_is_not_shown(url, tmp_path, monkeyp
     with pytest.raises((OSError, ValueError, ImportError)) as error:
         data.load_alr(url)
     assert "geheim123" not in str(error.value)
-    assert "geheim123" not in re.sub(r"File .*\n.*\n", "", "".join(traceback.format_exception(error.value)))  # less the quoted lines of code
+    assert "geheim123" not in re.sub(
+        r"File .*\n.*\n", "", "".join(traceback.format_exception(error.value))
+    )  # less the quoted lines of code
     assert "geheim123" not in str(sources._cache_of(url))
 
 
 def test_what_is_no_url_stays_as_it_is():
-    for text in ("/data/what?now/clip.wav: no such file", "the completion was 'Is it so?Yes: it is'", "me@home: is it? yes", "a :: b"):
+    for text in (
+        "/data/what?now/clip.wav: no such file",
+        "the completion was 'Is it so?Yes: it is'",
+        "me@home: is it? yes",
+        "a :: b",
+    ):
         assert sources.without_secrets(text) == text
 
 
@@ -101,7 +136,9 @@ def copied(folder, to: Path, without: tuple[str, ...] = ()) -> Path:
 @pytest.mark.tried("checkpoints whose weights are pickles with code", "refused, not run")
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.bin", "model.pt"])
 def test_weights_that_are_pickles_are_not_read(name, mark, tmp_path):
-    folder = copied(profiles.ASSETS / "tiny_omni", tmp_path / "model", without=("model.safetensors",))
+    folder = copied(
+        profiles.ASSETS / "tiny_omni", tmp_path / "model", without=("model.safetensors",)
+    )
     torch.save({"lm_head.weight": Bomb(mark)}, folder / name)
     with pytest.raises(OSError, match=r"model\.safetensors"):
         models.load(replace(profiles.get("tiny"), model=str(folder)))
@@ -119,7 +156,8 @@ def test_a_talker_s_voices_are_tensors_alone(full_checkpoint, mark, tmp_path):
 
 CODE = "import pathlib\npathlib.Path({!r}).touch()\nclass Evil:\n    pass\n"
 PLACES = {
-    "config.json": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"}, "tokenizer_config.json": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]},
+    "config.json": {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil"},
+    "tokenizer_config.json": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]},
     "processor_config.json": {"AutoProcessor": "evil.Evil", "AutoFeatureExtractor": "evil.Evil"},
 }
 
@@ -132,13 +170,23 @@ def test_code_beside_a_checkpoint_is_never_run(file, known, mark, tmp_path, monk
     folder = copied(profiles.ASSETS / "tiny_omni", tmp_path / "model")
     settings = json.loads((folder / file).read_text()) | {"auto_map": PLACES[file]}
     if not known:
-        settings |= {"model_type": "evil", "tokenizer_class": "Evil", "processor_class": "Evil", "feature_extractor_type": "Evil"}
+        settings |= {
+            "model_type": "evil",
+            "tokenizer_class": "Evil",
+            "processor_class": "Evil",
+            "feature_extractor_type": "Evil",
+        }
     (folder / file).write_text(json.dumps(settings))
     (folder / "evil.py").write_text(CODE.format(str(mark)))
     asked = []
     monkeypatch.setattr("builtins.input", lambda *question: asked.append(question) or "y")
     profile = replace(profiles.get("tiny"), model=str(folder))
-    for load in (models.load, talker.has_talker, lambda p: planner.config_of(p.model), lambda p: talker.load_with_voice(p)):
+    for load in (
+        models.load,
+        talker.has_talker,
+        lambda p: planner.config_of(p.model),
+        lambda p: talker.load_with_voice(p),
+    ):
         try:
             load(profile)
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -148,38 +196,71 @@ def test_code_beside_a_checkpoint_is_never_run(file, known, mark, tmp_path, monk
 
 
 def test_nobody_is_trusted_with_code():
-    texts = [(file, text) for file, text in all_text(ROOT) if file.suffix in (".py", ".ipynb", ".yaml", ".md") and file != Path(__file__)]
+    texts = [
+        (file, text)
+        for file, text in all_text(ROOT)
+        if file.suffix in (".py", ".ipynb", ".yaml", ".md") and file != Path(__file__)
+    ]
     for file, text in texts:
-        assert not re.search(r"trust_remote_code\W+True|allow_pickle\W+True|weights_only\W+False", text), file
+        assert not re.search(
+            r"trust_remote_code\W+True|allow_pickle\W+True|weights_only\W+False", text
+        ), file
         if file.is_relative_to(ROOT / "soundmind_lite"):
-            assert not re.search(r"\bimport (pickle|dill|joblib|marshal|shelve)\b|torch\.load\(|\byaml\.(?!safe_)\w*load", text), file
+            assert not re.search(
+                r"\bimport (pickle|dill|joblib|marshal|shelve)\b|torch\.load\(|\byaml\.(?!safe_)\w*load",
+                text,
+            ), file
 
 
-@pytest.mark.tried("run folders with code in a checkpoint or an adapter", "refused or passed over, not run")
-@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "adapter_model.bin"])
+@pytest.mark.tried(
+    "run folders with code in a checkpoint or an adapter", "refused or passed over, not run"
+)
+@pytest.mark.parametrize(
+    "name",
+    ["optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "adapter_model.bin"],
+)
 def test_a_checkpoint_of_somebody_else_runs_no_code(name, stopped, mark):
     (stopped / "checkpoint-1" / name).unlink(missing_ok=True)
     torch.save({"state": Bomb(mark)}, stopped / "checkpoint-1" / name)
     if name == "adapter_model.bin":
         (stopped / "checkpoint-1" / "adapter_model.safetensors").unlink()
-    checkpoints.mark_complete(stopped / "checkpoint-1", 1.0)  # who plants code also forges the digests
+    checkpoints.mark_complete(
+        stopped / "checkpoint-1", 1.0
+    )  # who plants code also forges the digests
     refused = name != "training_args.bin"  # nobody reads that one
-    with pytest.raises((RuntimeError, OSError, ValueError, pickle.UnpicklingError)) if refused else contextlib.nullcontext():
+    with (
+        pytest.raises((RuntimeError, OSError, ValueError, pickle.UnpicklingError))
+        if refused
+        else contextlib.nullcontext()
+    ):
         again(stopped)
     assert not mark.exists()
 
 
-@pytest.mark.tried("run folders with code in a checkpoint or an adapter", "refused or passed over, not run")
+@pytest.mark.tried(
+    "run folders with code in a checkpoint or an adapter", "refused or passed over, not run"
+)
 def test_a_run_of_somebody_else_runs_no_code(mark, tmp_path):
-    run = copied(profiles.ASSETS / "runs" / "all_seed0", tmp_path / "run", without=("adapter_model.safetensors",))
+    run = copied(
+        profiles.ASSETS / "runs" / "all_seed0",
+        tmp_path / "run",
+        without=("adapter_model.safetensors",),
+    )
     torch.save({"lora": Bomb(mark)}, run / "adapter" / "adapter_model.bin")
-    with pytest.raises(runs.RunError, match=r"has no adapter/adapter_model\.safetensors, and weights in other formats aren't read"):
-        runs.trained(run)
+    with pytest.raises(
+        files.RunError,
+        match=r"has no adapter/adapter_model\.safetensors, and weights in other formats aren't read",
+    ):
+        adapter.load_trained(run)
     assert not mark.exists()
 
 
-@pytest.mark.tried("archives with names that leave their folder", "nothing is written outside the cache")
-@pytest.mark.parametrize("name", ["../evil.wav", "/evil.wav", "dev/../../evil.wav", "dev/0001/../../../evil.wav"])
+@pytest.mark.tried(
+    "archives with names that leave their folder", "nothing is written outside the cache"
+)
+@pytest.mark.parametrize(
+    "name", ["../evil.wav", "/evil.wav", "dev/../../evil.wav", "dev/0001/../../../evil.wav"]
+)
 def test_an_archive_writes_nothing_outside_its_folder(name, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(data, "tell_counts", lambda *_: None)
@@ -202,11 +283,16 @@ def test_text_of_models_and_people_is_escaped_wherever_html_is_shown(test_rows):
     """Completions, transcripts, titles, questions, captions, descriptions, table cells, the names of rewards."""
     import numpy as np
 
-    rollouts = [{"step": 1, "id": SCRIPT, "completion": SCRIPT, "advantage": 1.0, f"{SCRIPT}_reward": 1.0}]
+    rollouts = [
+        {"step": 1, "id": SCRIPT, "completion": SCRIPT, "advantage": 1.0, f"{SCRIPT}_reward": 1.0}
+    ]
     row = test_rows[0] | {"id": SCRIPT, "question": SCRIPT}
     shown = [
-        show.reward_card(SCRIPT, 1, 5), show.rollout_group(rollouts, row), show.table([{SCRIPT: SCRIPT}], SCRIPT).data,
-        show.player(np.zeros(1600, np.float32), SCRIPT, title=SCRIPT).data, show.player(np.zeros(1600, np.float32), SCRIPT, folded=True).data,
+        show.reward_card(SCRIPT, 1, 5),
+        show.rollout_group(rollouts, row),
+        show.table([{SCRIPT: SCRIPT}], SCRIPT).data,
+        show.player(np.zeros(1600, np.float32), SCRIPT, title=SCRIPT).data,
+        show.player(np.zeros(1600, np.float32), SCRIPT, folded=True).data,
         show.Picture(b"", SCRIPT)._repr_mimebundle_()["text/html"],
     ]
     for page in shown:

@@ -1,4 +1,5 @@
-"""A whole run on eight rows: the folder it writes, what it refuses, and going on after a stop."""
+"""A run on eight rows: the folder it writes, what it refuses, and how it resumes after a stop."""
+
 import json
 from dataclasses import replace
 
@@ -6,29 +7,63 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from soundmind_lite import profiles, rewards, train as runs
+from soundmind_lite import profiles, rewards, train
+from soundmind_lite.runs import measuring, report
+from soundmind_lite.runs.adapter import load_trained
+from soundmind_lite.runs.files import RunError
 from soundmind_lite.scale import doctor
-from soundmind_lite.train import RunError
 
-MEASURES = {"seconds", "accuracy", "ci_low", "ci_high", "sampled_accuracy", "premises_exact", "format_rate", "n"}
-SMALL = dict(name="small", group_size=4, prompts_per_step=2, micro_batch=8, steps=4, save_every=2, max_completion_tokens=40)
-RESULT = {"profile", "seed", "algorithm", "steps", "seconds", "breakdown", "peak_memory_mb", "skipped_rows", "before", "after", "paired_p", "swapped_audio"}
+MEASURES = {
+    "seconds",
+    "accuracy",
+    "ci_low",
+    "ci_high",
+    "sampled_accuracy",
+    "premises_exact",
+    "format_rate",
+    "n",
+}
+SMALL = dict(
+    name="small",
+    num_generations=4,
+    prompts_per_step=2,
+    per_device_train_batch_size=8,
+    max_steps=4,
+    save_steps=2,
+    max_completion_length=40,
+)
+RESULT = {
+    "profile",
+    "seed",
+    "algorithm",
+    "steps",
+    "seconds",
+    "breakdown",
+    "peak_memory_mb",
+    "skipped_rows",
+    "before",
+    "after",
+    "paired_p",
+    "swapped_audio",
+}
 
 
 @pytest.fixture
 def small(monkeypatch, eight_rows):
     """A profile named "small": the tiny model on the first eight rows of each split, four steps."""
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(eight_rows), **SMALL))
+    monkeypatch.setitem(
+        profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(eight_rows), **SMALL)
+    )
     return "small"
 
 
-def adapter(run):
+def saved_adapter(run):
     return load_file(run / "adapter" / "adapter_model.safetensors")
 
 
 def test_a_run_writes_its_folder_and_a_killed_run_goes_on(small, tmp_path, capsys):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    result = runs.train(small, whole)
+    result = train.train(small, whole)
     printed = capsys.readouterr().out
     assert json.loads((whole / "result.json").read_text()) == result
     assert set(result) == RESULT
@@ -37,7 +72,9 @@ def test_a_run_writes_its_folder_and_a_killed_run_goes_on(small, tmp_path, capsy
     assert [json.loads(line)["step"] for line in (whole / "metrics.jsonl").open()] == [1, 2, 3, 4]
     sampled = [json.loads(line) for line in (whole / "completions.jsonl").open()]
     assert len(sampled) == 4 * 8
-    assert {"step", "id", "completion", "advantage"} | {f.__name__ for f in rewards.TEXT_REWARDS} == set(sampled[0])
+    assert {"step", "id", "completion", "advantage"} | {
+        f.__name__ for f in rewards.TEXT_REWARDS
+    } == set(sampled[0])
     assert (whole / "curves.png").stat().st_size > 10_000
     assert printed.count("before (") == 5
     assert "McNemar" in printed
@@ -51,77 +88,105 @@ def test_a_run_writes_its_folder_and_a_killed_run_goes_on(small, tmp_path, capsy
         return rewards.answer_reward(completions, **columns)
 
     with pytest.raises(RuntimeError, match="power"):
-        runs.train(small, killed, rewards=(answer_reward, *rewards.TEXT_REWARDS[1:]))
+        train.train(small, killed, reward_funcs=(answer_reward, *rewards.TEXT_REWARDS[1:]))
     assert not (killed / "result.json").exists()
-    with pytest.raises(RunError, match="already holds a run; go on with --resume"):
-        runs.train(small, killed)
+    with pytest.raises(RunError, match="already holds a run; resume it with resume=True"):
+        train.train(small, killed)
     with pytest.raises(RunError, match=r"holds another run \(seed: 0 there, 1 now"):
-        runs.train(small, killed, seed=1, resume=True)
-    runs.train(small, killed, resume=True)
+        train.train(small, killed, seed=1, resume=True)
+    train.train(small, killed, resume=True)
     assert [json.loads(line)["step"] for line in (killed / "metrics.jsonl").open()] == [1, 2, 3, 4]
-    assert [json.loads(line)["step"] for line in (killed / "completions.jsonl").open()] == [s for s in (1, 2, 3, 4) for _ in range(8)]
-    resumed = adapter(killed)
-    assert all(torch.equal(weights, resumed[name]) for name, weights in adapter(whole).items())
+    assert [json.loads(line)["step"] for line in (killed / "completions.jsonl").open()] == [
+        s for s in (1, 2, 3, 4) for _ in range(8)
+    ]
+    resumed = saved_adapter(killed)
+    assert all(
+        torch.equal(weights, resumed[name]) for name, weights in saved_adapter(whole).items()
+    )
     with pytest.raises(RunError, match="holds a finished run"):
-        runs.train(small, killed, resume=True)
+        train.train(small, killed, resume=True)
 
 
 def test_a_run_killed_after_its_last_step_takes_no_further_step(small, tmp_path, monkeypatch):
-    """Two steps of an epoch of four: the Trainer alone would take one more step on resume. A half-written checkpoint is passed over."""
-    runs.train(small, tmp_path / "whole", steps=2)
-    measure = runs.measure
+    """Two steps of an epoch of four: the Trainer alone would take one more step on resume. A
+    half-written checkpoint is passed over."""
+    train.train(small, tmp_path / "whole", max_steps=2)
+    measure = measuring.measure
 
-    def killed(*args, **kwargs):
-        if args[4] == "after":
+    def killed(model, label, **options):
+        if label == "after":
             raise RuntimeError("killed")
-        return measure(*args, **kwargs)
+        return measure(model, label, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "measure", killed)
+        patch.setattr(measuring, "measure", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            runs.train(small, tmp_path / "run", steps=2)
+            train.train(small, tmp_path / "run", max_steps=2)
     (tmp_path / "run" / "checkpoint-9").mkdir()
-    result = runs.train(small, tmp_path / "run", steps=2, resume=True)
+    result = train.train(small, tmp_path / "run", max_steps=2, resume=True)
     assert not (tmp_path / "run" / "checkpoint-9").exists()
-    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").open()] == [1, 2]
-    assert all(torch.equal(weights, adapter(tmp_path / "run")[name]) for name, weights in adapter(tmp_path / "whole").items())
+    metrics = report.read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert [entry["step"] for entry in metrics] == [1, 2]
+    assert all(
+        torch.equal(weights, saved_adapter(tmp_path / "run")[name])
+        for name, weights in saved_adapter(tmp_path / "whole").items()
+    )
     whole = json.loads((tmp_path / "whole" / "result.json").read_text())
     assert result["after"] | {"seconds": 0} == whole["after"] | {"seconds": 0}
 
 
 def test_a_run_that_cannot_start_leaves_no_folder(small, tmp_path, monkeypatch):
     monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("small"), gpu_gb=10_000))
-    with pytest.raises(doctor.MachineError, match=r"wants a GPU of 10000 GB, .*; what runs here: tiny"):
-        runs.train(small, tmp_path / "run")
+    with pytest.raises(
+        doctor.MachineError, match=r"wants a GPU of 10000 GB, .*; what runs here: tiny"
+    ):
+        train.train(small, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_reinforce_pp_runs_and_learns_something_else(small, tmp_path):
     for algorithm in ("grpo", "reinforce++"):
-        runs.train(small, tmp_path / algorithm, algorithm=algorithm, steps=2)
-    grpo, reinforce = (adapter(tmp_path / name) for name in ("grpo", "reinforce++"))
+        train.train(small, tmp_path / algorithm, algorithm=algorithm, max_steps=2)
+    grpo, reinforce = (saved_adapter(tmp_path / name) for name in ("grpo", "reinforce++"))
     assert any(not torch.equal(weights, reinforce[name]) for name, weights in grpo.items())
 
 
 def test_the_trained_model_loads_back(small, tmp_path):
     from soundmind_lite import data, evaluation
 
-    runs.train(small, tmp_path / "run", steps=2)
-    model, processor, profile = runs.trained(tmp_path / "run")
-    answers = evaluation.answer_rows(model, processor, data.load_alr(profile.data, "test"), max_new_tokens=profile.max_completion_tokens)
+    train.train(small, tmp_path / "run", max_steps=2)
+    model, processor, profile = load_trained(tmp_path / "run")
+    answers = evaluation.answer_rows(
+        model,
+        data.load_alr(profile.data, "test"),
+        processing_class=processor,
+        max_new_tokens=profile.max_completion_length,
+    )
     saved = json.loads((tmp_path / "run" / "after.json").read_text())["answers"]
     assert [a.completion for a in answers] == [a["completion"] for a in saved]
+
+
+def test_a_profile_of_ones_own_needs_no_name_in_the_table(eight_rows, tmp_path):
+    """It is saved with the run, so that the trained model loads back without it; the profile is
+    part of what the run is."""
+    own = replace(profiles.get("tiny"), data=str(eight_rows), **SMALL | {"name": "mine"})
+    result = train.train(own, tmp_path / "run", max_steps=1)
+    assert result["profile"] == "mine"
+    assert load_trained(tmp_path / "run")[2] == own
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(RunError, match="holds another run .sizes: "):
+        train.train(replace(own, beta=0.5), tmp_path / "run", max_steps=1, resume=True)
 
 
 def test_a_folder_with_other_things_is_left_alone(small, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="is not empty"):
-        runs.train(small, tmp_path / "mine")
+        train.train(small, tmp_path / "mine")
     with pytest.raises(RunError, match="is a file"):
-        runs.train(small, tmp_path / "mine" / "thesis.txt")
+        train.train(small, tmp_path / "mine" / "thesis.txt")
     with pytest.raises(RunError, match="no run to resume"):
-        runs.train(small, tmp_path / "new", resume=True)
+        train.train(small, tmp_path / "new", resume=True)
     with pytest.raises(RunError, match="holds no finished run"):
-        runs.trained(tmp_path / "mine")
+        load_trained(tmp_path / "mine")
     assert [f.name for f in (tmp_path / "mine").iterdir()] == ["thesis.txt"]

@@ -1,4 +1,5 @@
 """What AudioGRPOTrainer relies on in TRL. When TRL moves, this names what moved."""
+
 import inspect
 
 import pytest
@@ -10,7 +11,8 @@ SIGNATURES = {
     "_generate_and_score_completions": ["self", "inputs"],
     "_calculate_rewards": ["self", "inputs", "prompts", "completions", "completion_ids_list"],
     "_tokenize_prompts": ["self", "prompts"],
-    "_compute_loss": ["self", "model", "inputs"], "_get_train_sampler": ["self", "dataset"],
+    "_compute_loss": ["self", "model", "inputs"],
+    "_get_train_sampler": ["self", "dataset"],
 }
 LOG_PROBS = ["self", "model", "input_ids", "attention_mask", "logits_to_keep", "batch_size"]
 
@@ -24,29 +26,49 @@ def test_signature(name):
 
 def test_log_prob_signature():
     found = list(inspect.signature(GRPOTrainer._get_per_token_logps_and_entropies).parameters)
-    assert found[:6] == LOG_PROBS, f"TRL {trl.__version__} changed GRPOTrainer._get_per_token_logps_and_entropies: {found}"
+    assert found[:6] == LOG_PROBS, (
+        f"TRL {trl.__version__} changed GRPOTrainer._get_per_token_logps_and_entropies: {found}"
+    )
 
 
 @pytest.mark.parametrize(
     ("method", "text"),
     [
-        ("_generate_and_score_completions", "self._generate("), ("_generate_and_score_completions", "self._calculate_rewards("),
-        ("_generate", "self._tokenize_prompts("), ("_generate", "multimodal_fields"), ("_tokenize_prompts", "return prompt_ids, images, multimodal_fields"),
-        ("_prepare_inputs", "shuffle_sequence_dict("), ("_prepare_inputs", "split_tensor_dict("),
-        ("_get_per_token_logps_and_entropies", "model(**model_inputs"), ("_get_per_token_logps_and_entropies", "return logps, entropies, aux_loss"),
-        ("__init__", "self.generation_kwargs"), ("__init__", "self.reward_weights"), ("__init__", "self.reward_func_names"),
+        ("_generate_and_score_completions", "self._generate("),
+        ("_generate_and_score_completions", "self._calculate_rewards("),
+        ("_generate", "self._tokenize_prompts("),
+        ("_generate", "multimodal_fields"),
+        ("_tokenize_prompts", "return prompt_ids, images, multimodal_fields"),
+        ("_prepare_inputs", "shuffle_sequence_dict("),
+        ("_prepare_inputs", "split_tensor_dict("),
+        ("_get_per_token_logps_and_entropies", "model(**model_inputs"),
+        ("_get_per_token_logps_and_entropies", "return logps, entropies, aux_loss"),
+        ("__init__", "self.generation_kwargs"),
+        ("__init__", "self.reward_weights"),
+        ("__init__", "self.reward_func_names"),
     ],
 )
 def test_behaviour_inside_the_methods(method, text):
-    assert text in inspect.getsource(getattr(GRPOTrainer, method)), f"TRL {trl.__version__}: GRPOTrainer.{method} no longer holds {text!r}"
+    assert text in inspect.getsource(getattr(GRPOTrainer, method)), (
+        f"TRL {trl.__version__}: GRPOTrainer.{method} no longer holds {text!r}"
+    )
 
 
 def test_the_sampler_is_still_made_so():
     from trl.trainer.utils import RepeatSampler
 
     found = list(inspect.signature(RepeatSampler).parameters)
-    assert found == ["data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed"], f"TRL {trl.__version__} changed RepeatSampler: {found}"
-    assert not hasattr(RepeatSampler, "set_epoch"), f"TRL {trl.__version__} knows epochs now; EpochSampler may have become unnecessary"
+    assert found == [
+        "data_source",
+        "mini_repeat_count",
+        "batch_size",
+        "repeat_count",
+        "shuffle",
+        "seed",
+    ], f"TRL {trl.__version__} changed RepeatSampler: {found}"
+    assert not hasattr(RepeatSampler, "set_epoch"), (
+        f"TRL {trl.__version__} knows epochs now; EpochSampler may have become unnecessary"
+    )
 
 
 def test_lists_are_shuffled_and_split_with_the_tensors():

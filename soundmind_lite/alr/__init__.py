@@ -1,1 +1,1 @@
-"""The data set: its annotation formats, where its files come from, rows that cannot be used, and the audit."""
+"""The data set: its formats, where its files come from, rows that can't be used, and the audit."""

@@ -1,1 +1,1 @@
-"""What the notebooks import: the first cell, exercises and their checks, figures, widgets, diagnosis."""
+"""What the notebooks import: the first cell, exercises and checks, figures, widgets, diagnosis."""

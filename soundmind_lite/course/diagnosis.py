@@ -1,79 +1,129 @@
-""""Why is my reward 0?" Reads the rows, the prompt and the rollouts of a run, and says what is wrong and what to do."""
+"""Why is my reward 0? Reads the rows, the prompt and the rollouts of a run; says what to fix."""
+
 from collections import Counter
 
 import torch
 
 from ..audio import SAMPLE_RATE
-from ..scale.doctor import Finding
-from .explain import format_fault
 from ..models import audio_token_count
 from ..prompts import with_audio
-from ..runs.report import groups_of
 from ..rewards import completion_text
+from ..runs.report import groups_of
+from ..scale.doctor import Finding
+from .explain import format_fault
 
-FEW = 0.1  # a share below which a reward term, or a group with variance, counts as too rare to learn from
-NOTHING = 0.01  # points below which a term does not pay
+FEW = 0.1  # share of completions, or of groups with a spread, below which little can be learned
+NOTHING = 0.01  # reward below which a term counts as not paid
+COLUMNS = {"prompt": list, "audio": str, "label": int, "reference_length": (int, float)}
 
 
 def check_rows(rows) -> list[Finding]:
-    """The columns that the rewards and the trainer read, in rows made by `data.training_rows`."""
-    needed = {"prompt": list, "audio": str, "label": int, "reference_length": (int, float)}
-    findings, first = [], rows[0]
-    for name, kind in needed.items():
-        if name not in first:
-            findings.append(Finding(f"column {name}", False, "missing: make the rows with data.training_rows"))
-        elif name == "audio" and first[name] is None:
-            findings.append(Finding("column audio", False, "None: these rows are text only, or were loaded without sound"))
-        elif not isinstance(first[name], kind):
-            findings.append(Finding(f"column {name}", False, f"holds {first[name]!r:.40}, of the wrong type; make the rows with data.training_rows"))
-        else:
-            findings.append(Finding(f"column {name}", True))
-    if findings[2].ok and (wrong := Counter(rows["label"]).keys() - {0, 1}):
-        findings.append(Finding("labels", False, f"{sorted(wrong)} stand beside 0 (not-entailed) and 1 (entailed)"))
-    if findings[0].ok and not isinstance(first["prompt"][0]["content"], str):
-        findings.append(Finding("prompt", False, "its content must be a plain string; the trainer adds the sound, Arrow would spoil it"))
-    return findings
+    """The columns that rewards and trainer read, in rows made by `data.training_rows`."""
+    first = rows[0]
+    findings = {name: _column(first, name, kind) for name, kind in COLUMNS.items()}
+    found = list(findings.values())
+    if findings["label"].ok:
+        others = sorted(set(rows["label"]) - {0, 1})
+        if others:
+            remedy = f"values other than 0 (not-entailed) and 1 (entailed): {others}"
+            found.append(Finding("labels", False, remedy))
+    if findings["prompt"].ok and not isinstance(first["prompt"][0]["content"], str):
+        remedy = (
+            "its content must be a plain string: the trainer adds the audio, and Arrow adds None "
+            "keys to a list of parts"
+        )
+        found.append(Finding("prompt", False, remedy))
+    return found
 
 
-def check_template(processor, row, audio) -> list[Finding]:
-    """Does the chat template leave room for the sound? `row` as from `data.training_rows`, `audio` its clip as an array."""
-    text = processor.apply_chat_template([with_audio(row["prompt"], audio)], add_generation_prompt=True, tokenize=False)[0]
-    if (found := text.count(processor.audio_token)) != 1:
-        return [Finding(f"chat template: {found} placeholders for one clip", False, "the template dropped the audio part; load it from the checkpoint")]
+def _column(row: dict, name: str, kind) -> Finding:
+    what = f"column {name}"
+    if name not in row:
+        return Finding(what, False, "missing: make the rows with data.training_rows")
+    if name == "audio" and row[name] is None:
+        return Finding(what, False, "None: these rows are text only, or were loaded without audio")
+    if not isinstance(row[name], kind):
+        remedy = (
+            f"holds {row[name]!r:.40}, of the wrong type; make the rows with data.training_rows"
+        )
+        return Finding(what, False, remedy)
+    return Finding(what, True)
+
+
+def check_template(processor, row, *, audio) -> list[Finding]:
+    """Whether the chat template leaves room for the audio.
+
+    `row` is one of `data.training_rows`, `audio` its clip as a mono array at 16 kHz.
+    """
+    conversation = with_audio(row["prompt"], audio)
+    (text,) = processor.apply_chat_template(
+        [conversation], add_generation_prompt=True, tokenize=False
+    )
+    placeholders = text.count(processor.audio_token)
+    if placeholders != 1:
+        what = f"chat template: {placeholders} placeholders for one clip"
+        remedy = "the template dropped the audio part; load it from the checkpoint"
+        return [Finding(what, False, remedy)]
     batch = processor(text=text, audio=[audio], return_tensors="pt")
     tokens = int((batch["input_ids"] == processor.audio_token_id).sum())
-    fits = tokens == int(audio_token_count(torch.as_tensor(batch["feature_attention_mask"]).sum()))
-    return [Finding(f"chat template: {tokens} audio tokens for {len(audio) / SAMPLE_RATE:.1f} s of sound", fits, "not as many as the audio tower makes")]
+    frames = torch.as_tensor(batch["feature_attention_mask"]).sum()
+    encoded = int(audio_token_count(frames))
+    what = f"chat template: {tokens} audio tokens for {len(audio) / SAMPLE_RATE:.1f} s of audio"
+    return [Finding(what, tokens == encoded, f"the audio encoder makes {encoded} embeddings")]
 
 
 def check_rollouts(rollouts: list[dict]) -> list[Finding]:
-    """Reward terms that rarely pay, groups without variance, and the most frequent fault of the format (lines of completions.jsonl)."""
-    findings = []
-    for name in (key for key in rollouts[0] if key.endswith("_reward")):
-        values = [r[name] for r in rollouts]
-        paid, constant = sum(v > NOTHING for v in values) / len(values), len(set(values)) == 1
-        what = f"{name}: pays for {paid:.0%} of the completions, {sum(values) / len(values):.2f} on average"
-        remedy = "constant, so it teaches nothing" if constant else f"never above {max(values):.3f}; check the column that it compares with, then read completions"
-        if not constant and paid:
-            remedy = "too rare to learn from; read completions, or warm-start the model"
-        findings.append(Finding(what, paid >= FEW and not (constant and paid < 1), remedy))
-    groups = [group for step in groups_of(rollouts).values() for group in step.values()]
-    flat = sum(len({round(r["advantage"], 6) for r in group}) == 1 for group in groups)
-    what = f"{flat} of {len(groups)} groups without variance"
-    findings.append(Finding(what, flat < (1 - FEW) * len(groups), "all completions of a question earn the same: no advantage, no gradient"))
-    faults = Counter(fault for r in rollouts if (fault := format_fault(completion_text(r["completion"]))))
+    """Reward terms that rarely pay, zero-std groups, and the most frequent format fault.
+
+    `rollouts` are the lines of a run's completions.jsonl.
+    """
+    terms = [name for name in rollouts[0] if name.endswith("_reward")]
+    findings = [_term(name, [rollout[name] for rollout in rollouts]) for name in terms]
+    findings.append(_zero_std_groups(rollouts))
+    faults = Counter(format_fault(completion_text(r["completion"])) for r in rollouts)
+    del faults[None]  # completions in the requested format
     if faults:
-        (fault, count), *_ = faults.most_common(1)
-        findings.append(Finding(f"most frequent fault of the format: {fault} ({count} of {len(rollouts)})", count < len(rollouts) / 2, "show the model the format"))
+        fault, count = faults.most_common(1)[0]
+        what = f"most frequent format fault: {fault} ({count} of {len(rollouts)})"
+        findings.append(Finding(what, count < len(rollouts) / 2, "show the model the format"))
     return findings
 
 
+def _term(name: str, values: list[float]) -> Finding:
+    paid = sum(value > NOTHING for value in values) / len(values)
+    mean = sum(values) / len(values)
+    what = f"{name}: pays for {paid:.0%} of the completions, {mean:.2f} on average"
+    if len(set(values)) == 1:
+        return Finding(what, paid == 1, "constant, so it teaches nothing")
+    if paid:
+        remedy = "too rare to learn from; read completions, or warm-start the model"
+    else:
+        remedy = (
+            f"never above {max(values):.3f}; check the column that it compares with, "
+            "then read completions"
+        )
+    return Finding(what, paid >= FEW, remedy)
+
+
+def _zero_std_groups(rollouts: list[dict]) -> Finding:
+    groups = [group for step in groups_of(rollouts).values() for group in step.values()]
+    flat = sum(len({round(r["advantage"], 6) for r in group}) == 1 for group in groups)
+    what = f"zero-std groups: {flat} of {len(groups)}"
+    remedy = "all completions of a question earn the same: no advantage, no gradient"
+    return Finding(what, flat < (1 - FEW) * len(groups), remedy)
+
+
 def check_clipping(metrics: list[dict]) -> list[Finding]:
-    """Completions that ran into the token limit before they ended, from metrics.jsonl."""
+    """Completions that hit the token limit, from the lines of a run's metrics.jsonl."""
     share = sum(m["completions/clipped_ratio"] for m in metrics) / len(metrics)
-    return [Finding(f"{share:.0%} of the completions were cut off at the token limit", share < FEW, "raise max_completion_tokens, or look for endless thoughts")]
+    what = f"{share:.0%} of the completions were cut off at the token limit"
+    remedy = "raise max_completion_length, or look for endless thoughts"
+    return [Finding(what, share < FEW, remedy)]
 
 
 def lora_norms(model) -> dict[str, float]:
-    """Frobenius norm of each LoRA B matrix. They start at exactly 0, so a norm of 0 means that a layer hasn't moved."""
+    """Frobenius norm of each LoRA B matrix, by parameter name.
+
+    They start at exactly 0, so a norm of 0 means that the layer hasn't moved.
+    """
     return {name: p.norm().item() for name, p in model.named_parameters() if "lora_B" in name}

@@ -1,34 +1,53 @@
-"""Why a completion earns what it earns: each reward term with its points, the words that earned them, and what is missing."""
+"""Why a completion earns what it earns: each reward term, what it read, and what is missing."""
+
 from dataclasses import dataclass
 
 from ..prompts import VERDICTS
-from ..rewards import CLOSE, OPEN, answer_reward, completion_text, has_text_format, parse_answer, reasoning_of, text_format_reward, text_length_reward
+from ..rewards import (
+    CLOSE,
+    OPEN,
+    answer_reward,
+    completion_text,
+    has_text_format,
+    parse_answer,
+    reasoning_of,
+    text_format_reward,
+    text_length_reward,
+)
 
 
 @dataclass(frozen=True)
 class Term:
-    """One reward term of one completion. `evidence` is the part of the completion that the term looked at."""
+    """One reward term of one completion; `evidence` is the part of the completion that it read."""
 
     name: str
-    points: float
+    reward: float
     maximum: float
     reason: str
     evidence: str
 
 
-def explain(completion, label: int, reference_length: float) -> list[Term]:
-    """The three text terms of one completion, with reasons. The points come from the reward functions themselves.
+def explain(completion, label: int, *, reference_length: float) -> list[Term]:
+    """The three text rewards of one completion, computed by the reward functions, with reasons.
 
-    >>> [term.reason for term in explain("Answer: entailed", label=0, reference_length=4)][0]
+    `label` is 1 for entailed and 0 for not-entailed, `reference_length` is in words.
+
+    >>> explain("Answer: entailed", label=0, reference_length=4)[0].reason
     'says entailed, the label says not-entailed'
     """
     text = completion_text(completion)
-    thought = reasoning_of(text)
-    points = (answer_reward([text], [label]), text_format_reward([text]), text_length_reward([text], [reference_length]))
-    names, maxima = ("answer", "format", "length"), (2.0, 1.0, 1.0)
-    reasons = (_about_answer(text, label), format_fault(text) or "one closed thought, then the answer line", _about_length(text, reference_length))
-    evidence = (last_line(text), text if has_text_format(text) else "", thought)
-    return [Term(n, p[0], m, r, e) for n, p, m, r, e in zip(names, points, maxima, reasons, evidence, strict=True)]
+    (answer,) = answer_reward([text], [label])
+    (form,) = text_format_reward([text])
+    (length,) = text_length_reward([text], [reference_length])
+    fault = format_fault(text)
+    formatted = text if fault is None else ""
+    format_reason = fault or "one closed thought, then the answer line"
+    length_reason = _about_length(text, reference_length)
+    return [
+        Term("answer", answer, 2.0, _about_answer(text, label), last_line(text)),
+        Term("format", form, 1.0, format_reason, formatted),
+        Term("length", length, 1.0, length_reason, reasoning_of(text)),
+    ]
 
 
 def last_line(text: str) -> str:
@@ -38,31 +57,43 @@ def last_line(text: str) -> str:
 
 def _about_answer(text: str, label: int) -> str:
     said, truth = parse_answer(text), VERDICTS[label]
+    if not text.strip():
+        return "the completion is empty"
     if said is None:
-        return "the last line is no answer line" if text.strip() else "the completion is empty"
-    return f"says {said}, as the label does" if said == truth else f"says {said}, the label says {truth}"
+        return "the last line is not an answer line"
+    return (
+        f"says {said}, as the label does"
+        if said == truth
+        else f"says {said}, the label says {truth}"
+    )
 
 
 def format_fault(text: str) -> str | None:
-    """The first thing that keeps a completion from the asked format, or None if it has it."""
+    """The first deviation from the format that the prompt asks for, or None if there is none."""
     if has_text_format(text):
         return None
     text = text.strip()
     if not text:
         return "the completion is empty"
     for tag in (OPEN, CLOSE):
-        if (count := text.count(tag)) != 1:
-            return f"{tag} stands {count} times, once is asked" if count else f"there is no {tag}"
+        count = text.count(tag)
+        if count == 0:
+            return f"there is no {tag}"
+        if count > 1:
+            return f"{tag} occurs {count} times instead of once"
     if not text.startswith(OPEN):
-        return f"something stands before {OPEN}"
+        return f"there is text before {OPEN}"
     if text.index(CLOSE) < text.index(OPEN):
         return f"{CLOSE} comes before {OPEN}"
     if not reasoning_of(text).strip():
         return "the thought is empty"
-    return "there is no answer line after the thought" if parse_answer(text) is None else "something stands between the thought and the answer line"
+    if parse_answer(text) is None:
+        return "there is no answer line after the thought"
+    return "there is text between the thought and the answer line"
 
 
 def _about_length(text: str, reference_length: float) -> str:
     if OPEN not in text or CLOSE not in text.partition(OPEN)[2]:
         return "there is no closed thought to count"
-    return f"{len(reasoning_of(text).split())} words of reasoning, the reference has {reference_length:g}"
+    words = len(reasoning_of(text).split())
+    return f"{words} words of reasoning, the reference has {reference_length:g}"

@@ -1,7 +1,8 @@
-"""What a notebook shows: players with transcripts, pictures with alt text, tables, and rewards beside the words that earned them.
+"""What a notebook shows: players with transcripts, pictures with alt text, tables, reward cards.
 
-Everything that a model wrote is escaped. Colours only repeat what a word or a figure says.
+All text that a model wrote is escaped. Colours only repeat what a word or a number says.
 """
+
 import base64
 import html
 import io
@@ -11,12 +12,13 @@ import numpy as np
 from IPython.display import HTML
 
 from ..audio import SAMPLE_RATE, load_audio, resampled
-from .explain import Term, explain, last_line
 from ..prompts import VERDICTS
+from ..rewards import OPEN, completion_text, reasoning_of
 from ..runs.report import BLUE, GREEN, GREY, ORANGE
-from ..rewards import completion_text, reasoning_of
+from .explain import Term, explain, last_line
 
 MONO = "font-family:monospace; white-space:pre-wrap; overflow-wrap:anywhere"
+LEFT, RIGHT = "text-align:left", "text-align:right"
 COLOURS = {"answer": BLUE, "format": ORANGE, "length": GREEN}
 
 
@@ -25,47 +27,59 @@ def mp3_bytes(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> bytes:
     import soundfile
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(resampled(audio, sample_rate), -1, 1), SAMPLE_RATE, format="MP3", compression_level=0.8)
+    samples = np.clip(resampled(audio, sample_rate), -1, 1)
+    soundfile.write(buffer, samples, SAMPLE_RATE, format="MP3", compression_level=0.8)
     return buffer.getvalue()
 
 
-def player_html(sound, transcript: str, sample_rate: int = SAMPLE_RATE, title: str = "", folded: bool = False) -> str:
-    """HTML of a player that holds its sound (`sound`: a path or an array), with the transcript under it, folded away if wanted."""
-    audio = load_audio(sound) if isinstance(sound, str | Path) else sound
-    source = base64.b64encode(mp3_bytes(audio, SAMPLE_RATE if isinstance(sound, str | Path) else sample_rate)).decode()
-    name, words = html.escape(title or "a spoken question", quote=True), f"Transcript: {html.escape(transcript)}"
-    words = f"<details><summary>Transcript</summary>{words}</details>" if folded else words
+def player_html(
+    sound, transcript: str, *, sample_rate: int = SAMPLE_RATE, title: str = "", folded: bool = False
+) -> str:
+    """HTML of a player that holds its audio; the arguments are those of `player`."""
+    if isinstance(sound, str | Path):
+        sound, sample_rate = load_audio(sound), SAMPLE_RATE
+    source = base64.b64encode(mp3_bytes(sound, sample_rate)).decode()
+    name = html.escape(title or "a spoken question", quote=True)
+    words = f"Transcript: {html.escape(transcript)}"
+    if folded:
+        words = f"<details><summary>Transcript</summary>{words}</details>"
     head = f"<strong>{html.escape(title)}</strong><br>" if title else ""
     return (
-        f'<figure style="margin:0.5em 0">{head}<audio controls preload="metadata" aria-label="{name}" src="data:audio/mpeg;base64,{source}"></audio>'
+        f'<figure style="margin:0.5em 0">{head}<audio controls preload="metadata" '
+        f'aria-label="{name}" src="data:audio/mpeg;base64,{source}"></audio>'
         f"<figcaption>{words}</figcaption></figure>"
     )
 
 
-def player(sound, transcript: str, sample_rate: int = SAMPLE_RATE, title: str = "", folded: bool = False) -> HTML:
-    """A player that holds its sound, with the transcript under it (`folded` away, for a listening exercise).
+def player(
+    sound, transcript: str, *, sample_rate: int = SAMPLE_RATE, title: str = "", folded: bool = False
+) -> HTML:
+    """A player that holds its audio, with the transcript under it.
 
-    `sound` is a path, or a mono array at `sample_rate` Hz.
+    `sound` is a path, or a mono array at `sample_rate` Hz. `folded` hides the transcript until it
+    is clicked, for a listening exercise.
     """
-    return HTML(player_html(sound, transcript, sample_rate, title, folded))
+    return HTML(player_html(sound, transcript, sample_rate=sample_rate, title=title, folded=folded))
 
 
 class Picture:
-    """A PNG with its description, as an image with alternative text and as words under it, for every page that shows notebooks."""
+    """A PNG with its description, both as alternative text and as words under the image."""
 
     def __init__(self, png: bytes, alt: str):
-        self.png, self.alt = base64.b64encode(png).decode(), alt
+        self.png = base64.b64encode(png).decode()
+        self.alt = alt
 
     def _repr_mimebundle_(self, **_):
         alt = html.escape(self.alt, quote=True)
         figure = (
-            f'<figure style="margin:0.5em 0"><img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{self.png}">'
+            f'<figure style="margin:0.5em 0"><img alt="{alt}" style="max-width:100%" '
+            f'src="data:image/png;base64,{self.png}">'
             f"<figcaption><small>In words: {alt}</small></figcaption></figure>"
         )
         return {"text/html": figure, "text/plain": f"Picture: {self.alt}"}
 
 
-def picture(figure, alt: str, dpi: int = 100) -> Picture:
+def picture(figure, alt: str, *, dpi: int = 100) -> Picture:
     """A matplotlib figure as a picture, with `alt` as its alternative text and under it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
@@ -74,10 +88,18 @@ def picture(figure, alt: str, dpi: int = 100) -> Picture:
 
 def table(rows: list[dict], caption: str = "") -> HTML:
     """Rows of equal keys as an HTML table; every value is escaped."""
-    cell = lambda tag, value: f'<{tag} style="text-align:left; vertical-align:top">{html.escape(str(value))}</{tag}>'
-    head = "".join(cell("th", name) for name in rows[0])
-    body = "".join("<tr>" + "".join(cell("td", value) for value in row.values()) + "</tr>" for row in rows)
-    return HTML(f"<table><caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+    head = "".join(_cell("th", name) for name in rows[0])
+    lines = ["".join(_cell("td", value) for value in row.values()) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return HTML(
+        f"<table><caption>{html.escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
+
+
+def _cell(tag: str, value) -> str:
+    text = html.escape(str(value))
+    return f'<{tag} style="{LEFT}; vertical-align:top">{text}</{tag}>'
 
 
 def source(function) -> None:
@@ -88,118 +110,166 @@ def source(function) -> None:
 
 
 def mel(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
-    """Log-mel spectrogram in dB, (128 bands, frames), one frame every 10 ms, as the audio tower hears it."""
+    """Log-mel spectrogram in dB, (128 bands, frames of 10 ms), as the audio encoder reads it."""
     import librosa
 
-    power = librosa.feature.melspectrogram(y=audio, sr=sample_rate, n_fft=400, hop_length=160, n_mels=128)
+    power = librosa.feature.melspectrogram(
+        y=audio, sr=sample_rate, n_fft=400, hop_length=160, n_mels=128
+    )
     return librosa.power_to_db(power, ref=np.max)
 
 
-def waveform(audio: np.ndarray, sample_rate: int = SAMPLE_RATE, with_mel: bool = True, tokens_per_second: float | None = None):
-    """A figure of a clip: the waveform, its mel spectrogram under it, and light lines where audio tokens begin."""
+def waveform(
+    audio: np.ndarray,
+    *,
+    sample_rate: int = SAMPLE_RATE,
+    with_mel: bool = True,
+    tokens_per_second: float | None = None,
+):
+    """A figure of a clip: its waveform, its mel spectrogram, and lines where audio tokens begin."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4 if with_mel else 2), layout="constrained")
-    axes = figure.subplots(2 if with_mel else 1, 1, sharex=True, squeeze=False)[:, 0]
+    panels = 2 if with_mel else 1
+    figure = Figure(figsize=(10, 2 * panels), layout="constrained")
+    axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     seconds = np.arange(len(audio)) / sample_rate
-    axes[0].plot(seconds, audio, color=BLUE, linewidth=0.5, alpha=0.6 if tokens_per_second else 1)
+    alpha = 0.6 if tokens_per_second else 1
+    axes[0].plot(seconds, audio, color=BLUE, linewidth=0.5, alpha=alpha)
     axes[0].set(ylabel="amplitude (full scale 1)", xlim=(0, seconds[-1]))
     if tokens_per_second:
         for start in np.arange(0, seconds[-1], 1 / tokens_per_second):
             axes[0].axvline(start, color="black", alpha=0.8, linewidth=0.7)
     if with_mel:
         bands = mel(audio, sample_rate)
-        drawn = axes[1].imshow(bands, origin="lower", aspect="auto", cmap="cividis", extent=(0, seconds[-1], 0, len(bands)), vmin=-80)
+        extent = (0, seconds[-1], 0, len(bands))
+        drawn = axes[1].imshow(
+            bands, origin="lower", aspect="auto", cmap="cividis", extent=extent, vmin=-80
+        )
         figure.colorbar(drawn, ax=axes[1], label="dB below the loudest")
         axes[1].set(ylabel="mel band")
     axes[-1].set_xlabel("seconds")
     return figure
 
 
-def bar(value: float, maximum: float, colour: str) -> str:
-    """A bar from 0 to `maximum`."""
-    return f'<div style="background:{GREY}33; height:0.7em"><div style="width:{100 * value / maximum:.1f}%; height:100%; background:{colour}"></div></div>'
+def bar(value: float, *, maximum: float, colour: str) -> str:
+    """HTML of a bar from 0 to `maximum`."""
+    width = 100 * value / maximum
+    return (
+        f'<div style="background:{GREY}33; height:0.7em">'
+        f'<div style="width:{width:.1f}%; height:100%; background:{colour}"></div></div>'
+    )
 
 
 def signed_bar(value: float, largest: float) -> str:
-    """A bar around a middle line: to the right (blue) for positive, to the left (orange) for negative values."""
+    """HTML of a bar around a middle line: positive to the right (blue), negative to the left."""
     width = 50 * min(1.0, abs(value) / largest) if largest else 0
     left, colour = (50, BLUE) if value >= 0 else (50 - width, ORANGE)
+    middle = f"linear-gradient({GREY}, {GREY}) 50%/1px 100% no-repeat"
     return (
-        f'<div style="background:linear-gradient({GREY}, {GREY}) 50%/1px 100% no-repeat, {GREY}33; height:0.7em">'
-        f'<div style="margin-left:{left:.1f}%; width:{width:.1f}%; height:100%; background:{colour}"></div></div>'
+        f'<div style="background:{middle}, {GREY}33; height:0.7em">'
+        f'<div style="margin-left:{left:.1f}%; width:{width:.1f}%; height:100%; '
+        f'background:{colour}"></div></div>'
     )
 
 
 def marked(text: str) -> str:
-    """A completion as HTML: dots (green) under the closed thought, a line (blue) under the last line, all of it escaped."""
+    """A completion as escaped HTML, with the parts underlined that two reward terms read.
+
+    Dotted (green) is the closed thought, which the length term counts; solid (blue) is the last
+    line, which the answer term reads.
+    """
     thought, answer = reasoning_of(text), last_line(text)
     spans = []
     if thought:
-        start = text.index(thought, text.index("<think>") + len("<think>"))
-        spans.append((start, start + len(thought), f"3px dotted {COLOURS['length']}", "the words that the length term counts"))
+        start = text.index(thought, text.index(OPEN) + len(OPEN))
+        line = f"3px dotted {COLOURS['length']}"
+        spans.append((start, start + len(thought), line, "the words that the length term counts"))
     if answer:
         start = text.rindex(answer)
-        spans.append((start, start + len(answer), f"3px solid {COLOURS['answer']}", "the line that the answer term reads"))
-    parts, place = [], 0
+        line = f"3px solid {COLOURS['answer']}"
+        spans.append((start, start + len(answer), line, "the line that the answer term reads"))
+    parts, done = [], 0
     for start, end, line, title in spans:
-        if start < place:  # a thought that runs into the last line
+        if start < done:  # a thought that runs into the last line
             continue
-        parts.append(html.escape(text[place:start]))
-        parts.append(f'<span title="{title}" style="border-bottom:{line}">{html.escape(text[start:end])}</span>')
-        place = end
-    return "".join(parts) + html.escape(text[place:])
+        parts.append(html.escape(text[done:start]))
+        inside = html.escape(text[start:end])
+        parts.append(f'<span title="{title}" style="border-bottom:{line}">{inside}</span>')
+        done = end
+    return "".join(parts) + html.escape(text[done:])
 
 
-def term_rows(terms: list[Term]) -> str:
-    """Table rows of reward terms: name, points, bar, reason."""
-    return "".join(
-        f'<tr><td style="text-align:left">{t.name}</td><td style="text-align:right">{t.points:.2f} of {t.maximum:g}</td>'
-        f'<td style="width:8em">{bar(t.points, t.maximum, COLOURS[t.name])}</td><td style="text-align:left">{html.escape(t.reason)}</td></tr>'
-        for t in terms
+def term_row(term: Term) -> str:
+    """HTML table row of a reward term: name, reward, bar, reason."""
+    return (
+        f'<tr><td style="{LEFT}">{term.name}</td>'
+        f'<td style="{RIGHT}">{term.reward:.2f} of {term.maximum:g}</td><td style="width:8em">'
+        f"{bar(term.reward, maximum=term.maximum, colour=COLOURS[term.name])}</td>"
+        f'<td style="{LEFT}">{html.escape(term.reason)}</td></tr>'
     )
 
 
-def reward_card(completion, label: int, reference_length: float) -> str:
+def reward_card(completion, label: int, *, reference_length: float) -> str:
     """HTML of one completion with what each reward term pays for it, and why."""
-    terms = explain(completion, label, reference_length)
+    terms = explain(completion, label, reference_length=reference_length)
+    rows = "".join(term_row(term) for term in terms)
+    total, maximum = sum(t.reward for t in terms), sum(t.maximum for t in terms)
+    text = marked(completion_text(completion))
     return (
-        f'<div style="{MONO}; border:1px solid {GREY}; padding:0.5em">{marked(completion_text(completion))}</div>'
-        f'<table style="margin-top:0.5em">{term_rows(terms)}<tr><td style="text-align:left"><strong>sum</strong></td><td style="text-align:right">'
-        f"<strong>{sum(t.points for t in terms):.2f} of {sum(t.maximum for t in terms):g}</strong></td><td></td><td></td></tr></table>"
+        f'<div style="{MONO}; border:1px solid {GREY}; padding:0.5em">{text}</div>'
+        f'<table style="margin-top:0.5em">{rows}<tr><td style="{LEFT}"><strong>sum</strong></td>'
+        f'<td style="{RIGHT}"><strong>{total:.2f} of {maximum:g}</strong></td>'
+        "<td></td><td></td></tr></table>"
     )
 
 
 def rollout_group(rollouts: list[dict], row: dict) -> str:
-    """HTML of a group: its question with the sound, and each completion with points and advantage. `rollouts` as in completions.jsonl."""
-    largest = max(abs(r["advantage"]) for r in rollouts)
-    names = [name for name in rollouts[0] if name.endswith("_reward")]
-    cards = []
-    for number, rollout in enumerate(sorted(rollouts, key=lambda r: -r["advantage"]), 1):
-        points = ", ".join(f"{html.escape(name.removesuffix('_reward')).replace('_', '&nbsp;')}&nbsp;{rollout[name]:.2f}" for name in names)
-        cards.append(
-            f'<div style="flex:1 1 15em; border:1px solid {GREY}; padding:0.4em; min-width:13em"><strong>{number}. advantage {rollout["advantage"]:+.2f}</strong>'
-            f'{signed_bar(rollout["advantage"], largest)}<small>{points}</small><div style="{MONO}; font-size:85%">{marked(rollout["completion"])}</div></div>'
-        )
-    verdict = VERDICTS[row["label"]]
+    """HTML of a group: its question with a player, each completion with rewards and advantage.
+
+    `rollouts` are lines of completions.jsonl, `row` is the row of `data.load_alr` they answer.
+    """
+    largest = max(abs(rollout["advantage"]) for rollout in rollouts)
+    best_first = sorted(rollouts, key=lambda rollout: -rollout["advantage"])
+    cards = [_rollout_card(i, rollout, largest) for i, rollout in enumerate(best_first, 1)]
+    title = f"Step {rollouts[0]['step']}, question {row['id']}, label: {VERDICTS[row['label']]}"
+    question = player_html(row["question_audio"], row["question"], title=title)
+    return f'{question}<div style="display:flex; flex-wrap:wrap; gap:0.5em">{"".join(cards)}</div>'
+
+
+def _rollout_card(rank: int, rollout: dict, largest: float) -> str:
+    rewards = []
+    for name in rollout:
+        if name.endswith("_reward"):
+            words = html.escape(name.removesuffix("_reward")).replace("_", "&nbsp;")
+            rewards.append(f"{words}&nbsp;{rollout[name]:.2f}")
+    advantage = rollout["advantage"]
     return (
-        player_html(row["question_audio"], row["question"], title=f"Step {rollouts[0]['step']}, question {row['id']}, label: {verdict}")
-        + f'<div style="display:flex; flex-wrap:wrap; gap:0.5em">{"".join(cards)}</div>'
+        f'<div style="flex:1 1 15em; border:1px solid {GREY}; padding:0.4em; min-width:13em">'
+        f"<strong>{rank}. advantage {advantage:+.2f}</strong>{signed_bar(advantage, largest)}"
+        f'<small>{", ".join(rewards)}</small><div style="{MONO}; font-size:85%">'
+        f"{marked(rollout['completion'])}</div></div>"
     )
 
 
 def plan_card(plan) -> str:
-    """HTML of a `planner.Plan`: each part of the memory with a bar, whether it fits, time and cost."""
+    """HTML of a `planner.Plan`: each part of the memory with a bar, the sum, time and cost."""
     widest = max(plan.total_gb, plan.limit_gb)
     rows = "".join(
-        f'<tr><td style="text-align:left">{name}</td><td style="text-align:right">{size:.1f} GB</td><td style="width:14em">{bar(size, widest, BLUE)}</td></tr>'
+        f'<tr><td style="{LEFT}">{name}</td><td style="{RIGHT}">{size:.1f} GB</td>'
+        f'<td style="width:14em">{bar(size, maximum=widest, colour=BLUE)}</td></tr>'
         for name, size in plan.parts.items()
     )
-    verdict = "fits" if plan.fits else "will not fit"
-    cost = "" if plan.price is None else f", {plan.price * plan.hours:.2f} at {plan.price:g} an hour"
+    verdict, colour = ("fits", GREEN) if plan.fits else ("will not fit", ORANGE)
+    cost, advice = "", ""
+    if plan.price is not None:
+        cost = f", {plan.price * plan.hours:.2f} at {plan.price:g} an hour"
+    if not plan.fits:
+        advice = f". Lower this first: {html.escape(plan.advice)}"
     return (
-        f'<table>{rows}<tr><td style="text-align:left"><strong>together: {verdict}</strong></td><td style="text-align:right"><strong>{plan.total_gb:.1f} of '
-        f"{plan.limit_gb:.1f} GB</strong></td><td>{bar(plan.total_gb, widest, GREEN if plan.fits else ORANGE)}</td></tr></table>"
-        f"<p>{html.escape(plan.profile)} on {html.escape(plan.card)}: a step {plan.step_seconds:.0f} s, {plan.steps} steps {plan.duration}{cost} "
-        f"(time from {plan.basis}){'' if plan.fits else f'. Lower this first: {html.escape(plan.advice)}'}</p>"
+        f'<table>{rows}<tr><td style="{LEFT}"><strong>total: {verdict}</strong></td>'
+        f'<td style="{RIGHT}"><strong>{plan.total_gb:.1f} of {plan.limit_gb:.1f} GB</strong></td>'
+        f"<td>{bar(plan.total_gb, maximum=widest, colour=colour)}</td></tr></table>"
+        f"<p>{html.escape(plan.profile)} on {html.escape(plan.card)}: "
+        f"a step takes {plan.step_seconds:.0f} s, {plan.steps} steps {plan.duration}{cost} "
+        f"(time from {plan.basis}){advice}</p>"
     )

@@ -1,4 +1,5 @@
-"""Keys and values for sampling, without the copies that transformers' own cache makes."""
+"""KV caches for sampling, without the copies that transformers' own cache makes."""
+
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
@@ -8,21 +9,29 @@ AFTER_PROMPT = "after_prompt"
 
 
 class RoomyLayer(DynamicLayer):
-    """Keys and values in a buffer with room for more. A DynamicLayer copies all of them for each new token: more work than the rest of a step, after a
-    minute of speech. It writes in place, so it is for sampling alone.
+    """One layer's KV cache in a buffer with room for more.
+
+    A DynamicLayer copies all keys and values for each new token, which after a minute of audio is
+    more work than the rest of a step. This one writes in place, so it is for sampling alone.
     """
 
     ROOM = 256  # tokens
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
+        """Keys and values (rows, heads, tokens, width) with the new ones at their end."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._seen, self._buffers = None, None
+            self._seen = None  # the keys as the last update left them
+            self._buffers = None
         start = self.keys.shape[-2] if self.keys.numel() else 0
         end = start + key_states.shape[-2]
-        # whoever changed `keys` from outside (to reorder or crop) gets a new buffer, too
-        if self._seen is not self.keys or self._buffers is None or self._buffers[0].shape[-2] < end:
-            self._buffers = tuple(_with_room(old, new, end + self.ROOM) for old, new in ((self.keys, key_states), (self.values, value_states)))
+        # keys that were changed from outside (reordered or cropped) get a new buffer, too
+        changed = self._seen is not self.keys or self._buffers is None
+        if changed or self._buffers[0].shape[-2] < end:
+            self._buffers = (
+                _with_room(self.keys, key_states, end + self.ROOM),
+                _with_room(self.values, value_states, end + self.ROOM),
+            )
         for buffer, new in zip(self._buffers, (key_states, value_states)):
             buffer[..., start:end, :] = new
         self.keys, self.values = (buffer[..., :end, :] for buffer in self._buffers)
@@ -43,11 +52,12 @@ def roomy_cache() -> Cache:
 
 
 class AfterPromptLayer(RoomyLayer):
-    """What is sampled after prompts whose keys and values (prompts, heads, tokens, width) are there once, for all rows of each prompt; see `attend`."""
+    """The KV cache of what is sampled after prompts whose own keys and values (prompts, heads,
+    tokens, width) are held once, for all rows of each prompt; see `attend`."""
 
     def __init__(self, prompt_keys: torch.Tensor, prompt_values: torch.Tensor):
         super().__init__()
-        self.prompt = prompt_keys, prompt_values
+        self.prompt = (prompt_keys, prompt_values)
 
     def update(self, key_states, value_states, *args, **kwargs):
         return tuple(zip(self.prompt, super().update(key_states, value_states)))
@@ -57,12 +67,16 @@ class AfterPromptLayer(RoomyLayer):
 
 
 def after_prompts(prompts: Cache) -> Cache:
-    """A cache to sample from, with as many rows of each prompt as there are, side by side. `attend` must be the attention (`AFTER_PROMPT`)."""
+    """A cache to sample from, with equally many rows of each prompt, side by side.
+
+    The attention implementation must be `attend` (`AFTER_PROMPT`).
+    """
     return Cache(layers=[AfterPromptLayer(layer.keys, layer.values) for layer in prompts.layers])
 
 
-def attend(module, query: torch.Tensor, key: tuple, value: tuple, attention_mask: torch.Tensor | None, scaling: float, **_):
-    """Attention of one new token a row (rows, heads, 1, width) to its prompt, read once for all its rows, and to what was sampled after it."""
+def attend(module, query, key: tuple, value: tuple, attention_mask, scaling: float, **_):
+    """Attention of one new token a row, query (rows, heads, 1, width), to its prompt, which is read
+    once for all its rows, and to what was sampled after it."""
     rows, heads, _, width = query.shape
     prompts, groups, length, _ = key[0].shape
     query = query.reshape(rows, groups, heads // groups, width)
@@ -71,13 +85,18 @@ def attend(module, query: torch.Tensor, key: tuple, value: tuple, attention_mask
         return x.reshape(prompts, rows // prompts, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
 
     def by_row(x):
-        return x.reshape(prompts, groups, rows // prompts, heads // groups, -1).transpose(1, 2).flatten(0, 1)
+        x = x.reshape(prompts, groups, rows // prompts, heads // groups, -1)
+        return x.transpose(1, 2).flatten(0, 1)
 
-    scores = torch.cat([by_row(by_prompt(query) @ key[0].mT), query @ key[1].mT], dim=-1) * scaling
+    to_prompt = by_row(by_prompt(query) @ key[0].mT)
+    to_sampled = query @ key[1].mT
+    scores = torch.cat([to_prompt, to_sampled], dim=-1) * scaling
     if attention_mask is not None:
         scores = scores.masked_fill(~attention_mask, float("-inf"))
-    before, after = scores.float().softmax(-1).to(query.dtype).split([length, scores.shape[-1] - length], dim=-1)
-    return (by_row(by_prompt(before) @ value[0]) + after @ value[1]).reshape(rows, 1, heads, width), None
+    weights = scores.float().softmax(-1).to(query.dtype)
+    before, after = weights.split([length, scores.shape[-1] - length], dim=-1)
+    mixed = by_row(by_prompt(before) @ value[0]) + after @ value[1]
+    return mixed.reshape(rows, 1, heads, width), None
 
 
 AttentionInterface.register(AFTER_PROMPT, attend)
@@ -85,7 +104,7 @@ AttentionMaskInterface.register(AFTER_PROMPT, sdpa_mask)
 
 
 def for_rows(cache: Cache, prompts: list[int]) -> DynamicCache:
-    """A new cache whose row i holds the keys and values of prompt `prompts[i]`; gradients pass through."""
+    """A cache whose row i holds the keys and values of prompt `prompts[i]`; gradients pass."""
     rows = DynamicCache()
     for number, layer in enumerate(cache.layers):
         rows.update(layer.keys[prompts], layer.values[prompts], number)

@@ -1,18 +1,23 @@
-"""A bounded memory for arrays that are costly to make: decoded clips, mel features. What falls out is made again."""
+"""A bounded memory for arrays that are slow to make; what falls out is made again."""
+
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 
+import numpy as np
+
 
 class Memory:
-    """Keeps the arrays last used, up to `megabytes` in all. Threads may share it."""
+    """Keeps the arrays used last, up to `megabytes` together. Threads may share it."""
 
     def __init__(self, megabytes: float):
-        self.limit, self.size, self._kept = int(megabytes * 2**20), 0, OrderedDict()
+        self.limit = int(megabytes * 2**20)  # bytes
+        self.size = 0  # bytes
+        self._kept: OrderedDict[Hashable, np.ndarray] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Hashable, make: Callable):
-        """The array of that key, made if it isn't here. Callers share it, so whoever changes it takes a copy."""
+    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array of that key, made if it isn't here. Callers share it and must not change it."""
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -23,5 +28,10 @@ class Memory:
                 self._kept[key] = made
                 self.size += made.nbytes
             while self.size > self.limit:
-                self.size -= self._kept.popitem(last=False)[1].nbytes
+                _, dropped = self._kept.popitem(last=False)
+                self.size -= dropped.nbytes
         return made
+
+
+DECODED = Memory(128)  # clips; a minute takes 4 MB
+MEL_FEATURES = Memory(128)  # a minute takes 3 MB

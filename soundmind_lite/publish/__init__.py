@@ -1,1 +1,1 @@
-"""The site, the paper ledger, notebooks run and saved."""
+"""The course as a site, the paper ledger, and notebooks run and saved."""

@@ -1,11 +1,12 @@
 """The files of a run: never half-written, and named when they are damaged."""
+
 import json
 import os
 from pathlib import Path
 
 
 class RunError(RuntimeError):
-    """A run that can't start or go on; the message says what to do."""
+    """A run that can't start or continue; the message says what to do."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -24,28 +25,34 @@ def write_json(path: Path, value) -> None:
 
 
 def read_json(path: Path, *names: str) -> dict:
-    """The object that a JSON file of a run holds; RunError if it was damaged, or lacks one of these names."""
+    """The object in a JSON file of a run; RunError if it is damaged or lacks one of these names."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
-            raise ValueError("no object")
-        if lacking := [name for name in names if name not in value]:
-            raise ValueError(f"it lacks {', '.join(lacking)}")
+            raise ValueError("it holds no object")
+        if missing := [name for name in names if name not in value]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
     except ValueError as error:
-        raise RunError(f"{path} is damaged ({error!s:.100}); put it back, or choose another run") from error
+        remedy = "restore it, or choose another run"
+        raise RunError(f"{path} is damaged ({error!s:.100}); {remedy}") from error
     return value
 
 
 def keep_steps(file: Path, last_step: int) -> None:
-    """Drops the lines after the checkpoint from which a run goes on, and a last one that was cut; those steps are run again."""
+    """Drops the lines after the step from which a run resumes, and a truncated last line; those
+    steps are run again."""
     if not file.exists():
         if last_step:
-            raise RunError(f"{file} is gone, with the steps up to {last_step}; put it back, or start a new run")
+            remedy = "restore it, or start a new run"
+            raise RunError(f"{file} is gone, with the steps up to {last_step}; {remedy}")
         return
     kept = []
-    for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], 1):  # a last line that was cut has no end
+    lines = file.read_bytes().split(b"\n")[:-1]  # a truncated last line has no end
+    for number, line in enumerate(lines, 1):
         try:
-            kept += [line.decode() + "\n"] if json.loads(line)["step"] <= last_step else []
+            if json.loads(line)["step"] <= last_step:
+                kept.append(line.decode() + "\n")
         except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{file}, line {number} is damaged ({error!s:.100}); mend or delete it") from error
+            what = f"{file}, line {number} is damaged ({error!s:.100})"
+            raise RunError(f"{what}; fix or delete it") from error
     write_text(file, "".join(kept))

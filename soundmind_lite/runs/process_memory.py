@@ -1,4 +1,5 @@
 """The memory of this process: its peak, and giving back what was freed."""
+
 import contextlib
 import sys
 
@@ -11,11 +12,13 @@ def peak_memory_mb() -> float:
         return psutil.Process().memory_info().peak_wset / 2**20
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts bytes, Linux kB
 
 
 def return_freed_memory() -> None:
-    """Hands freed memory back to the system where glibc would keep it: tensors of ever new sizes fragment it, and a run would grow by half."""
+    """Hands freed memory back to the system where glibc would keep it: tensors of ever new sizes
+    fragment it, and a run would grow by half."""
     if sys.platform == "linux":
         import ctypes
 

@@ -1,1 +1,1 @@
-"""From a laptop to several GPUs: what a machine can run, what a run will take, what a step took, merging."""
+"""From a laptop to several GPUs: doctor, planner, bench and merging."""

@@ -1,4 +1,5 @@
 """What this machine has, and which profiles it can run. Each finding is OK, or says what to do."""
+
 import os
 import platform
 import re
@@ -16,7 +17,7 @@ MIN_MEMORY_GB, MIN_DISK_GB = 2, 1
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `needed` findings that are not OK keep the tiny profile from running."""
+    """One line of the report. If a `needed` finding isn't OK, the tiny profile can't run."""
 
     what: str
     ok: bool
@@ -24,7 +25,7 @@ class Finding:
     needed: bool = True
 
     def __str__(self) -> str:
-        return f"{'OK  ' if self.ok else '--  '} {self.what}" + ("" if self.ok else f": {self.remedy}")
+        return f"OK   {self.what}" if self.ok else f"--   {self.what}: {self.remedy}"
 
 
 def installed(package: str) -> str | None:
@@ -37,11 +38,13 @@ def installed(package: str) -> str | None:
 
 def wanted() -> list[tuple[str, str]]:
     """Name and pinned version ("" for any) of each package in requirements.txt."""
-    return re.findall(r"^([\w-]+)(?:==([\w.]+))?", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.findall(
+        r"^([\w-]+)(?:==([\w.]+))?", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE
+    )
 
 
 def fits(found: str | None, version: str) -> bool:
-    """Is the installed version the wanted one, whatever build of it?"""
+    """Whether the installed version is the wanted one; the build ("+cpu") doesn't matter."""
     return found is not None and (not version or found.split("+")[0] == version)
 
 
@@ -73,51 +76,68 @@ def gpus() -> list[tuple[str, float]]:
 
 
 def profile_finding(profile: Profile, cards: list[tuple[str, float]]) -> Finding:
-    """Can this machine run the profile?"""
+    """Whether a machine with these cards (name, GB) can run the profile."""
     what = f"profile {profile.name} ({profile.where})"
     if not profile.gpu_gb:
         return Finding(what, True)
     largest = max((gb for _, gb in cards), default=0)
     if largest < profile.gpu_gb:
         here = f"the largest here has {largest:.0f} GB" if cards else "there is none here"
-        return Finding(what, False, f"wants a GPU of {profile.gpu_gb} GB, {here}", needed=False)
-    if profile.four_bit and not installed("bitsandbytes"):
-        return Finding(what, False, "4-bit weights need bitsandbytes; pip install -r requirements.txt", needed=False)
-    if profile.name == "multi" and len(cards) < 2:
-        return Finding(what, False, f"wants several GPUs, found {len(cards)}", needed=False)
-    return Finding(what, True)
+        remedy = f"wants a GPU of {profile.gpu_gb} GB, {here}"
+    elif profile.load_in_4bit and not installed("bitsandbytes"):
+        remedy = "4-bit weights need bitsandbytes; pip install -r requirements.txt"
+    elif profile.name == "multi" and len(cards) < 2:
+        remedy = f"wants several GPUs, found {len(cards)}"
+    else:
+        return Finding(what, True)
+    return Finding(what, False, remedy, needed=False)
 
 
 class MachineError(RuntimeError):
-    """A profile that this machine can't run."""
+    """This machine can't run the profile."""
 
 
 def require(profile: Profile) -> None:
-    """MachineError, in one line, if this machine can't run the profile: what is missing, and which profiles would run here."""
+    """Raises MachineError if this machine can't run the profile.
+
+    The message is one line: what is missing, and which profiles would run here.
+    """
     cards = gpus()
-    if not (finding := profile_finding(profile, cards)).ok:
+    finding = profile_finding(profile, cards)
+    if not finding.ok:
         able = [p.name for p in PROFILES.values() if profile_finding(p, cards).ok]
         raise MachineError(f"{finding.what}: {finding.remedy}; what runs here: {', '.join(able)}")
 
 
 def examine() -> list[Finding]:
     """All findings, in the order in which they are shown."""
-    version, cards = sys.version_info, gpus()
-    free = shutil.disk_usage(Path.cwd()).free / 1e9
-    return [
-        Finding(f"Python {platform.python_version()}", (3, 11) <= version < (3, 13), "use Python 3.11 or 3.12"),
-        *packages(),
-        Finding(f"{os.cpu_count()} CPU cores", True),
-        Finding(f"{memory_gb():.0f} GB of memory", memory_gb() >= MIN_MEMORY_GB, f"at least {MIN_MEMORY_GB} GB are needed"),
-        Finding(f"{free:.0f} GB free on this disk", free >= MIN_DISK_GB, f"at least {MIN_DISK_GB} GB are needed"),
-        *(Finding(f"GPU {name}, {gb:.0f} GB", True) for name, gb in cards),
-        *(Finding(f"assets/{name}", (ASSETS / name).is_dir(), "clone the whole repository") for name in ("mini_alr", "tiny_omni")),
-        *(profile_finding(profile, cards) for profile in PROFILES.values()),
+    cards = gpus()
+    findings = [python(), *packages(), Finding(f"{os.cpu_count()} CPU cores", True)]
+    findings += [
+        at_least(MIN_MEMORY_GB, memory_gb(), "of memory"),
+        at_least(MIN_DISK_GB, shutil.disk_usage(Path.cwd()).free / 1e9, "free on this disk"),
     ]
+    findings += [Finding(f"GPU {name}, {gb:.0f} GB", True) for name, gb in cards]
+    for name in ("mini_alr", "tiny_omni"):
+        present = (ASSETS / name).is_dir()
+        findings.append(Finding(f"assets/{name}", present, "clone the whole repository"))
+    return findings + [profile_finding(profile, cards) for profile in PROFILES.values()]
+
+
+def python() -> Finding:
+    """The version of Python."""
+    supported = (3, 11) <= sys.version_info < (3, 13)
+    return Finding(f"Python {platform.python_version()}", supported, "use Python 3.11 or 3.12")
+
+
+def at_least(needed_gb: float, found_gb: float, of_what: str) -> Finding:
+    """An amount of memory or disk against what the tiny profile needs."""
+    remedy = f"at least {needed_gb} GB are needed"
+    return Finding(f"{found_gb:.0f} GB {of_what}", found_gb >= needed_gb, remedy)
 
 
 def report() -> bool:
     """Prints all findings; True if the tiny profile can run."""
     findings = examine()
     print("\n".join(map(str, findings)))
-    return all(f.ok for f in findings if f.needed)
+    return all(finding.ok for finding in findings if finding.needed)

@@ -1,29 +1,35 @@
-"""Writes the trained thinker of a run as a checkpoint folder of its own, with a model card made from the run's own facts."""
+"""Writes the trained thinker of a run as a checkpoint of its own, with a model card.
+
+The card is made from the run's own facts.
+"""
+
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from .. import models, profiles
-from ..runs import report
-from ..runs.files import read_json
-from ..runs.folder import check_writable
-from ..train import RunError, facts_of, with_adapter
+from .. import models
 from ..alr.sources import without_secrets
+from ..profiles import Profile
+from ..runs import report
+from ..runs.adapter import profile_of, with_adapter
+from ..runs.files import RunError, read_json
+from ..runs.folder import check_writable, read_result
 
 CARD = """# {model}, trained on spoken logic questions
 
-The thinker of {model} with the LoRA adapter of one run merged into it. It hears a question and writes a thought and a verdict, `entailed` or `not-entailed`;
-it can't speak. Load it with `Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(folder)`.
+The thinker of {model} with the LoRA adapter of one run merged into it. It takes a spoken question
+and writes its reasoning and a verdict, `entailed` or `not-entailed`; it can't speak. Load it with
+`Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(folder)`.
 
 | | |
 |---|---|
 | data | {data}, split train |
-| algorithm | {algorithm}, {steps} steps of {prompts} questions × {group} completions, seed {seed} |
+| algorithm | {algorithm}, {steps} steps of {sizes}, seed {seed} |
 | rewards | {rewards} |
 | learning rate, β, LoRA rank | {rate:g}, {beta:g}, {rank} |
 | precision | {precision} |
-| time, memory at the peak | {seconds:.0f} s, {peak} MB |
+| time, peak memory | {seconds:.0f} s, {peak} MB |
 
 Measured by the same run on {n} rows of the test split (greedy, 95 % interval):
 
@@ -31,48 +37,76 @@ Measured by the same run on {n} rows of the test split (greedy, 95 % interval):
 |---|---|---|
 | before | {before} | {format_before:.0%} |
 | after | {after} | {format_after:.0%} |
-| after, with another question's sound | {swapped} | {format_swapped:.0%} |
+| after, with another question's audio | {swapped} | {format_swapped:.0%} |
 
 Exact McNemar test of before against after: p = {p:.2g}. One seed is one draw. {caution}
 """
+TINY_CAUTION = "A tiny model on a tiny task: nothing here says anything about ALR."
+ALR_CAUTION = "The test rows are not independent of each other."
 
 
-def card(result: dict, rewards: list[str]) -> str:
-    """The model card of a run, from its `result.json` and the names of its rewards."""
-    profile = profiles.get(result["profile"])
+def card(profile: Profile, result: dict, *, rewards: list[str]) -> str:
+    """The model card of a run, from its profile, its `result.json` and the names of its rewards."""
     before, after, swapped = (result[name] for name in ("before", "after", "swapped_audio"))
     tiny = profile.data == "mini"
-    name = Path(profile.model).name if Path(profile.model).is_dir() else profile.model
+    folder = Path(profile.model)
+    weights = "4-bit" if profile.load_in_4bit else "full"
     return CARD.format(
-        model=name, data="mini_alr (synthetic syllogisms)" if tiny else without_secrets(profile.data), algorithm=result["algorithm"], steps=result["steps"],
-        prompts=profile.prompts_per_step, group=profile.group_size, seed=result["seed"], rewards=", ".join(rewards), rate=profile.learning_rate,
-        beta=profile.beta, rank=profile.lora_rank, precision=f"{profile.dtype}, trained on {'4-bit' if profile.four_bit else 'full'} weights",
-        seconds=result["seconds"], peak=result["peak_memory_mb"], n=after["n"], before=report.interval(before), after=report.interval(after),
-        swapped=report.interval(swapped), format_before=before["format_rate"], format_after=after["format_rate"], format_swapped=swapped["format_rate"],
+        model=folder.name if folder.is_dir() else profile.model,
+        data="mini_alr (synthetic syllogisms)" if tiny else without_secrets(profile.data),
+        algorithm=result["algorithm"],
+        steps=result["steps"],
+        sizes=f"{profile.prompts_per_step} questions × {profile.num_generations} completions",
+        seed=result["seed"],
+        rewards=", ".join(rewards),
+        rate=profile.learning_rate,
+        beta=profile.beta,
+        rank=profile.lora_r,
+        precision=f"{profile.dtype}, trained on {weights} weights",
+        seconds=result["seconds"],
+        peak=result["peak_memory_mb"],
+        n=after["n"],
+        before=report.interval(before),
+        after=report.interval(after),
+        swapped=report.interval(swapped),
+        format_before=before["format_rate"],
+        format_after=after["format_rate"],
+        format_swapped=swapped["format_rate"],
         p=result["paired_p"],
-        caution="A tiny model on a tiny task: nothing here says anything about ALR." if tiny else "The rows it was measured on are not independent of each other.",
+        caution=TINY_CAUTION if tiny else ALR_CAUTION,
     )
 
 
 def merge(run: str | Path, out: str | Path) -> Path:
-    """Writes the merged thinker, the processor and the card of a finished run to `out`, a folder that must not exist; returns it.
+    """Writes the merged thinker, its processor and a model card to the new folder `out`.
 
-    A 4-bit run is merged into the unquantised weights. Raises RunError if the run isn't finished, or the folder exists or can't be made.
+    A 4-bit run is merged into the unquantized weights. Returns `out`. Raises RunError if the run
+    isn't finished, or if the folder exists or can't be made.
     """
     run, out = Path(run), Path(out)
-    result, settings = facts_of(run), read_json(run / "run.json", "rewards")
+    result = read_result(run)
+    rewards = read_json(run / "run.json", "rewards")["rewards"]
     if out.exists() or out.is_symlink():
         raise RunError(f"{out} exists already; choose another folder")
     check_writable(out)
-    profile = replace(profiles.get(result["profile"]), four_bit=False)
+    profile = profile_of(run)
     beside = out.with_name(f"{out.name}.part")
     shutil.rmtree(beside, ignore_errors=True)
     try:
-        model, _ = models.load(profile)
-        with_adapter(model, run).save_pretrained(beside)
-        models.AudioProcessor.from_pretrained(profile.model, **models.NO_CODE).save_pretrained(beside)
-        (beside / "README.md").write_text(card(result, settings["rewards"]), encoding="utf-8")
-        os.replace(beside, out)  # whole, or not at all
+        write_checkpoint(replace(profile, load_in_4bit=False), run, folder=beside)
+        text = card(profile, result, rewards=rewards)
+        (beside / "README.md").write_text(text, encoding="utf-8")
+        os.replace(
+            beside, out
+        )  # a stop before this line leaves no half-written checkpoint at `out`
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return out
+
+
+def write_checkpoint(profile: Profile, run: Path, *, folder: Path) -> None:
+    """Writes the profile's thinker with the run's adapter merged into it, and its processor."""
+    model, _ = models.load(profile)
+    with_adapter(model, run).save_pretrained(folder)
+    processor = models.AudioProcessor.from_pretrained(profile.model, **models.NO_CODE)
+    processor.save_pretrained(folder)

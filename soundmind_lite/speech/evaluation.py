@@ -1,4 +1,8 @@
-"""Measures spoken answers: the verdict is read from what is *heard*, not from the text behind it, and the word error rate says how much was lost."""
+"""Measures spoken answers by their transcripts, not by the text that was spoken.
+
+The word error rate reports how much is lost between the two.
+"""
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,57 +11,107 @@ from ..data import check_setting
 from ..evaluation import Answer, wilson_interval
 from ..prompts import VERDICTS, prompt, with_audio
 from . import word_error_rate
-from .spoken import CASCADE, Voice, heard_verdict
+from .spoken import CASCADE, Speech, Voice, heard_verdict
 
 
 @dataclass(frozen=True)
 class SpokenAnswer:
-    """One answer and its speech. `correct` is judged by the transcript, `correct_text` by the text; `wer` is 1 if nothing could be spoken."""
+    """One answer and its speech; an answer that can't be spoken has no transcript."""
 
     id: str
     completion: str
     transcript: str
-    correct: bool
-    correct_text: bool
-    wer: float
-    seconds: float
+    correct: bool  # judged by the transcript
+    correct_text: bool  # judged by the completion
+    wer: float  # word error rate of the transcript; 1 if the answer can't be spoken
+    seconds: float  # of detected speech
 
 
-def listen(rows, answers: list[Answer], voice: Voice = CASCADE, *, setting: str = "audio-audio", progress: str | None = None) -> list[SpokenAnswer]:
-    """Lets `voice` speak each answer and the ASR write it down. `rows` are those that the answers belong to, in their order; `setting` says how they were asked."""
+def listen(
+    rows,
+    answers: list[Answer],
+    *,
+    voice: Voice = CASCADE,
+    setting: str = "audio-audio",
+    progress: str | None = None,
+) -> list[SpokenAnswer]:
+    """Has `voice` speak each answer and Whisper transcribe it.
+
+    `rows` are those of the answers, in the same order; `setting` is the one of the answers, since a
+    talker speaks with the question before it. `progress` is the label of a progress bar.
+    """
     from tqdm.auto import tqdm
 
-    rows, heard = list(rows), []
-    hears = check_setting(setting).startswith("audio")
+    has_audio = check_setting(setting).startswith("audio")
     if hasattr(voice, "begin"):
         voice.begin([answer.completion for answer in answers], "whole")
-    for row, answer in tqdm(list(zip(rows, answers, strict=True)), desc=progress, disable=progress is None, leave=False):
-        asked = with_audio(prompt(None if hears else row["question"]), row["question_audio"] if hears else None)
-        speech = voice([answer.completion], "whole", prompts=[asked])[0]
-        said, transcript, seconds = (speech.said, speech.heard, speech.seconds) if speech else ("", "", 0.0)
-        correct = heard_verdict(transcript) == VERDICTS[row["label"]]
-        wer = word_error_rate(said, transcript) if said else 1.0
-        heard.append(SpokenAnswer(answer.id, answer.completion, transcript, correct, answer.correct, wer, seconds))
-    return heard
+    pairs = list(zip(rows, answers, strict=True))
+    spoken = []
+    for row, answer in tqdm(pairs, desc=progress, disable=progress is None, leave=False):
+        if has_audio:
+            conversation = with_audio(prompt(), row["question_audio"])
+        else:
+            conversation = with_audio(prompt(row["question"]), None)
+        speech = voice([answer.completion], "whole", prompts=[conversation])[0]
+        spoken.append(_judged(row, answer, speech))
+    return spoken
 
 
-def mean_interval(values: list[float], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a mean: quantiles of the means of samples drawn with replacement (Efron 1979)."""
+def _judged(row: dict, answer: Answer, speech: Speech | None) -> SpokenAnswer:
+    transcript, seconds, wer = "", 0.0, 1.0
+    if speech:
+        transcript, seconds = speech.transcript, speech.seconds
+        wer = word_error_rate(speech.said, transcript)
+    return SpokenAnswer(
+        id=answer.id,
+        completion=answer.completion,
+        transcript=transcript,
+        correct=heard_verdict(transcript) == VERDICTS[row["label"]],
+        correct_text=answer.correct,
+        wer=wer,
+        seconds=seconds,
+    )
+
+
+def mean_interval(
+    values: list[float], *, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a mean (Efron 1979).
+
+    Its ends are quantiles of the means of samples drawn with replacement. Raises ValueError for no
+    values.
+    """
     values = np.asarray(values, dtype=float)
     if not values.size:
         raise ValueError("a mean of no values has no interval")
-    draws = np.random.default_rng(seed).integers(0, len(values), (resamples, len(values)))
-    return tuple(np.quantile(values[draws].mean(axis=1), (0.025, 0.975)).tolist())
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, len(values), (resamples, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def summary(spoken: list[SpokenAnswer], voice: Voice = CASCADE) -> dict:
-    """Accuracy as heard with its Wilson interval, accuracy of the text behind it, mean word error rate with its bootstrap interval, seconds of speech."""
+    """The figures of spoken answers, as `result.json` holds them.
+
+    `accuracy` (with its Wilson interval) is judged by the transcripts and `accuracy_text` by the
+    texts; `wer` is the mean word error rate with its bootstrap interval, `seconds_of_speech` a
+    mean, and `unspoken` the number of answers without a transcript.
+    """
     n = len(spoken)
-    low, high = wilson_interval(sum(s.correct for s in spoken), n)
-    wer = [s.wer for s in spoken]
+    correct = sum(answer.correct for answer in spoken)
+    ci_low, ci_high = wilson_interval(correct, n)
+    wer = [answer.wer for answer in spoken]
     wer_low, wer_high = mean_interval(wer)
-    return dict(
-        accuracy=sum(s.correct for s in spoken) / n, ci_low=low, ci_high=high, accuracy_text=sum(s.correct_text for s in spoken) / n,
-        wer=sum(wer) / n, wer_low=wer_low, wer_high=wer_high, seconds_of_speech=sum(s.seconds for s in spoken) / n,
-        unspoken=sum(not s.transcript for s in spoken), n=n, voice=voice.name,
-    )
+    return {
+        "accuracy": correct / n,
+        "ci_low": ci_low,
+        "ci_high": ci_high,
+        "accuracy_text": sum(answer.correct_text for answer in spoken) / n,
+        "wer": sum(wer) / n,
+        "wer_low": wer_low,
+        "wer_high": wer_high,
+        "seconds_of_speech": sum(answer.seconds for answer in spoken) / n,
+        "unspoken": sum(not answer.transcript for answer in spoken),
+        "n": n,
+        "voice": voice.name,
+    }

@@ -1,1 +1,1 @@
-"""How mini_alr and tiny_omni are made."""
+"""Makes mini_alr and tiny_omni from nothing but this repository and its wheels."""

@@ -1,5 +1,7 @@
-"""What notebooks show: model text is escaped, terms and reasons agree with the rewards, players and pictures carry words, widgets move."""
+"""What notebooks show: escaped text, reasons that agree with the rewards, players, widgets."""
+
 import base64
+import html
 import io
 import json
 import random
@@ -10,72 +12,99 @@ import pytest
 import soundfile
 
 from soundmind_lite import data, rewards
-from soundmind_lite.course import show, widgets
-from soundmind_lite.runs import report
 from soundmind_lite.audio import load_audio
+from soundmind_lite.course import show, widgets
 from soundmind_lite.course.explain import explain, format_fault
 from soundmind_lite.profiles import ASSETS
+from soundmind_lite.runs import report
 
-HOSTILE = ["", "<think>", "</think><think>", "<think></think>", "<script>alert(1)</script>", "<think><img src=x onerror=alert(1)></think>\nAnswer: entailed",
-           "Answer: entailed" * 3, "<think>Answer: entailed", "\n\n", "<think>a</think>", "&lt;b&gt;", "<think>a</think>\nAnswer: entailed\nAnswer: entailed", "\x00"]
+ADVERSARIAL = [
+    "",
+    "<think>",
+    "</think><think>",
+    "<think></think>",
+    "<script>alert(1)</script>",
+    "<think><img src=x onerror=alert(1)></think>\nAnswer: entailed",
+    "Answer: entailed" * 3,
+    "<think>Answer: entailed",
+    "\n\n",
+    "<think>a</think>",
+    "&lt;b&gt;",
+    "<think>a</think>\nAnswer: entailed\nAnswer: entailed",
+    "\x00",
+]
 
 
 def pieces(count=400):
     """Completions put together from the parts that the rules look at."""
     rng = random.Random(0)
-    parts = ["<think>", "</think>", "\n", " ", "Answer: entailed", "Answer: not-entailed.", "word", "<answer>", "."]
+    parts = ["<think>", "</think>", "\n", " ", "Answer: entailed", "Answer: not-entailed."]
+    parts += ["word", "<answer>", "."]
     return ["".join(rng.choices(parts, k=rng.randrange(9))) for _ in range(count)]
 
 
 @pytest.mark.tried("hostile completions shown in a notebook", "escaped")
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", ADVERSARIAL)
 def test_nothing_that_a_model_wrote_becomes_html(text):
-    for html in (show.marked(text), show.reward_card(text, 1, 10)):
-        without_own = re.sub(r"</?(div|span|table|tr|td|strong)\b[^<>]*>", "", html)
+    for shown in (show.marked(text), show.reward_card(text, 1, reference_length=10)):
+        without_own = re.sub(r"</?(div|span|table|tr|td|strong)\b[^<>]*>", "", shown)
         assert not re.search(r"<[a-zA-Z/!]", without_own)
 
 
-@pytest.mark.parametrize("text", HOSTILE)
-def test_marked_text_is_the_whole_text(text):
-    import html
-
+@pytest.mark.parametrize("text", ADVERSARIAL)
+def test_marked_text_is_complete(text):
     assert html.unescape(re.sub(r"</?span[^<>]*>", "", show.marked(text))) == text
 
 
 def test_reasons_agree_with_the_rewards():
-    for text in HOSTILE + pieces():
+    for text in ADVERSARIAL + pieces():
         for label in (0, 1):
-            answer, form, length = explain(text, label, 5)
-            assert [answer.points] == rewards.answer_reward([text], [label])
-            assert (answer.points == 2) == ("as the label does" in answer.reason)
-            assert (form.points == 1) == (format_fault(text) is None)
-            assert (length.points > 0) == (length.reason[0] != "0" and "no closed thought" not in length.reason)
+            answer, form, length = explain(text, label, reference_length=5)
+            assert [answer.reward] == rewards.answer_reward([text], [label])
+            assert (answer.reward == 2) == ("as the label does" in answer.reason)
+            assert (form.reward == 1) == (format_fault(text) is None)
+            counted = length.reason[0] != "0" and "no closed thought" not in length.reason
+            assert (length.reward > 0) == counted
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
-    [("", "the completion is empty"), ("Answer: entailed", "there is no <think>"), ("<think>a", "there is no </think>"),
-     ("<think>a</think><think>b</think>\nAnswer: entailed", "<think> stands 2 times, once is asked"), ("Hm <think>a</think>\nAnswer: entailed", "something stands before <think>"),
-     ("<think> </think>\nAnswer: entailed", "the thought is empty"), ("<think>a</think>\nmaybe", "there is no answer line after the thought"),
-     ("<think>a</think>\nso\nAnswer: entailed", "something stands between the thought and the answer line"), ("<think>a</think>\nAnswer: entailed", None)],
+    [
+        ("", "the completion is empty"),
+        ("Answer: entailed", "there is no <think>"),
+        ("<think>a", "there is no </think>"),
+        (
+            "<think>a</think><think>b</think>\nAnswer: entailed",
+            "<think> occurs 2 times instead of once",
+        ),
+        ("Hm <think>a</think>\nAnswer: entailed", "there is text before <think>"),
+        ("<think> </think>\nAnswer: entailed", "the thought is empty"),
+        ("<think>a</think>\nmaybe", "there is no answer line after the thought"),
+        (
+            "<think>a</think>\nso\nAnswer: entailed",
+            "there is text between the thought and the answer line",
+        ),
+        ("<think>a</think>\nAnswer: entailed", None),
+    ],
 )
 def test_the_fault_of_a_format(text, fault):
     assert format_fault(text) == fault
 
 
-def test_a_player_holds_its_sound(test_rows):
-    html = show.player(test_rows[0]["question_audio"], "a <b> question").data
-    sound = base64.b64decode(re.search(r"base64,([^\"]+)", html)[1])
-    audio, rate = soundfile.read(io.BytesIO(sound))
+def test_a_player_holds_its_audio(test_rows):
+    shown = show.player(test_rows[0]["question_audio"], "a <b> question").data
+    mp3 = base64.b64decode(re.search(r"base64,([^\"]+)", shown)[1])
+    audio, rate = soundfile.read(io.BytesIO(mp3))
     original = load_audio(test_rows[0]["question_audio"])
     assert rate == 16_000
     assert abs(len(audio) - len(original)) < 0.1 * rate
-    assert "Transcript: a &lt;b&gt; question" in html
-    assert len(html) < 80_000
+    assert "Transcript: a &lt;b&gt; question" in shown
+    assert len(shown) < 80_000
 
 
 def test_a_picture_has_its_words():
-    image = show.picture(show.waveform(0.1 * np.sin(np.arange(16_000) / 10)), "a tone of one second")
+    tone = 0.1 * np.sin(np.arange(16_000) / 10)
+    image = show.picture(show.waveform(tone), "a tone of one second")
     bundle = image._repr_mimebundle_()
     assert 'alt="a tone of one second"' in bundle["text/html"]
     assert "In words: a tone of one second" in bundle["text/html"]
@@ -112,16 +141,32 @@ def test_the_rollout_player_steps_through_a_run(rollouts):
     assert list(question.options) == list(report.groups_of(rollouts)[40])
 
 
-def test_the_rollout_player_names_rows_that_are_not_there(rollouts):
-    with pytest.raises(ValueError, match="give the rows of the training"):
-        widgets.rollout_player(rollouts, data.load_alr("mini", "train").select(range(3)))
+def test_the_rollout_player_names_rows_that_are_missing(rollouts):
+    some = data.load_alr("mini", "train").select(range(3))
+    with pytest.raises(ValueError, match="pass the rows of the training"):
+        widgets.rollout_player(rollouts, some)
+
+
+def test_the_planner_plans_again_for_another_card():
+    lab = widgets.planner_lab("l4", "T4")
+    (_, where, _), card = lab.children[0].children, lab.children[-1]
+    first = card.value
+    assert "l4 on T4" in first
+    where.value = "H100"
+    assert "l4 on H100" in card.value
+    assert card.value in lab._repr_mimebundle_()["text/html"]
 
 
 def test_curves_in_words():
     metrics = report.read_lines(ASSETS / "runs" / "all_seed0" / "metrics.jsonl")
-    words, values = report.in_words(metrics), [m["rewards/answer_reward/mean"] for m in metrics]
+    words = report.in_words(metrics)
+    values = [m["rewards/answer_reward/mean"] for m in metrics]
     peak = values.index(max(values))
-    assert f"answer reward from {values[0]:.2f}, highest {values[peak]:.2f} at step {peak + 1}, to {values[-1]:.2f};" in words
+    expected = (
+        f"answer reward from {values[0]:.2f}, highest {values[peak]:.2f} at step {peak + 1}, "
+        f"to {values[-1]:.2f};"
+    )
+    assert expected in words
     assert "over 40 steps" in words
 
 
@@ -130,5 +175,5 @@ def test_shipped_runs_hold_no_trace_of_a_machine():
         text = file.read_text(encoding="utf-8")
         assert "/work" not in text, file
         assert "/home" not in text, file
-    config = json.loads((ASSETS / "runs" / "all_seed0" / "adapter" / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] == "assets/tiny_omni"
+    adapter = ASSETS / "runs" / "all_seed0" / "adapter" / "adapter_config.json"
+    assert json.loads(adapter.read_text())["base_model_name_or_path"] == "assets/tiny_omni"

@@ -1,4 +1,6 @@
-"""Remembered features and clips are those that would be made anew; what is remembered stays bounded, and a changed file is read again."""
+"""Remembered features and clips are those that would be made anew; the memory stays bounded, and a
+changed file is read again."""
+
 import numpy as np
 import pytest
 import soundfile
@@ -13,8 +15,14 @@ from soundmind_lite.fast.remember import Memory
 @pytest.fixture
 def clips():
     noise = np.random.default_rng(0)
-    spoken = [audio.load_audio(row["question_audio"]) for row in data.load_alr("mini", "dev").select(range(4))]
-    return spoken + [noise.normal(0, 0.1, n).astype(np.float32) for n in (800, 16_000, 16_001, 16_159, 12 * 16_000)]
+    spoken = [
+        audio.load_audio(row["question_audio"])
+        for row in data.load_alr("mini", "dev").select(range(4))
+    ]
+    return spoken + [
+        noise.normal(0, 0.1, n).astype(np.float32)
+        for n in (800, 16_000, 16_001, 16_159, 12 * 16_000)
+    ]
 
 
 def test_frames_are_those_of_transformers(tiny, clips):
@@ -25,8 +33,8 @@ def test_frames_are_those_of_transformers(tiny, clips):
     for _ in range(2):  # made, and remembered
         found, expected = ours(clips, **options), theirs(clips, **options)
         assert torch.equal(found["attention_mask"], expected["attention_mask"])
-        heard = expected["attention_mask"].bool()
-        assert torch.equal(found["input_features"].mT[heard], expected["input_features"].mT[heard])
+        real = expected["attention_mask"].bool()
+        assert torch.equal(found["input_features"].mT[real], expected["input_features"].mT[real])
 
 
 def test_another_rate_is_refused_as_by_transformers(tiny, clips):
@@ -40,9 +48,11 @@ def test_what_it_saves_loads_without_this_library(tiny, tmp_path):
 
 
 def test_a_clip_is_computed_once(tiny, clips, monkeypatch):
-    monkeypatch.setattr(features, "MEMORY", Memory(10))
+    monkeypatch.setattr(features, "MEL_FEATURES", Memory(10))
     ours, made, truth = tiny[1].feature_extractor, [], features.WhisperFeatureExtractor._of
-    monkeypatch.setattr(features.WhisperFeatureExtractor, "_of", lambda *args: made.append(1) or truth(*args))
+    monkeypatch.setattr(
+        features.WhisperFeatureExtractor, "_of", lambda *args: made.append(1) or truth(*args)
+    )
     for _ in range(3):
         ours([clips[0], clips[1], clips[0].copy()], sampling_rate=16_000)
     assert len(made) == 2
@@ -50,7 +60,10 @@ def test_a_clip_is_computed_once(tiny, clips, monkeypatch):
 
 def test_a_memory_stays_bounded_and_makes_again_what_fell_out():
     memory, made = Memory(1), []
-    array = lambda name, size=100_000: memory.get(name, lambda: made.append(name) or np.zeros(size, np.float32))
+
+    def array(name, size=100_000):
+        return memory.get(name, lambda: made.append(name) or np.zeros(size, np.float32))
+
     for name in "abcabdab":  # two of 0.4 MB fit
         array(name)
     assert made == list("abcabdab")

@@ -4,6 +4,7 @@
 `delay`, is a run in a child process of it, and each line that it writes is how that child ended (0, the number of a signal, or minus its exit code) and how often it changed a file or folder of its own. `kill_at` N
 sends SIGKILL when the run is about to make its N-th change, or `delay` seconds later.
 """
+
 import argparse
 import json
 import os
@@ -15,14 +16,24 @@ from dataclasses import replace
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 
-from soundmind_lite import profiles, train as runs
+from soundmind_lite import profiles, train
 from soundmind_lite.grpo import AudioGRPOTrainer
 
 COMPLETIONS = (
-    "<think>Major premise: all cats are dogs. So all cats are dogs.</think>\nAnswer: entailed", "Answer: not-entailed",
-    "<think>nothing follows</think>\nAnswer: not-entailed", "<think>never closed",
+    "<think>Major premise: all cats are dogs. So all cats are dogs.</think>\nAnswer: entailed",
+    "Answer: not-entailed",
+    "<think>nothing follows</think>\nAnswer: not-entailed",
+    "<think>never closed",
 )
-SMALL = dict(name="small", group_size=4, prompts_per_step=4, steps=4, save_every=2, max_completion_tokens=20, beta=0.1)
+SMALL = dict(
+    name="small",
+    num_generations=4,
+    prompts_per_step=4,
+    steps=4,
+    save_steps=2,
+    max_completion_length=20,
+    beta=0.1,
+)
 CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate")
 
 
@@ -30,20 +41,37 @@ def given(self, prompt_ids, *_, **__):
     """In place of sampling, which differs between processes: each has its own random numbers."""
     start = self.accelerator.process_index * len(prompt_ids)
     texts = (COMPLETIONS[(start + i) % len(COMPLETIONS)] for i in range(len(prompt_ids)))
-    return [self.processing_class.tokenizer(text + "<|im_end|>")["input_ids"] for text in texts], None
+    return [
+        self.processing_class.tokenizer(text + "<|im_end|>")["input_ids"] for text in texts
+    ], None
 
 
-def run(out: Path, data: str, resume: bool = False, micro_batch: int = 8, on_bad_row: str = "raise") -> None:
+def run(
+    out: Path,
+    data: str,
+    resume: bool = False,
+    per_device_train_batch_size: int = 8,
+    on_bad_row: str = "raise",
+) -> None:
     data = data.replace("%r", os.environ.get("RANK", "0"))
-    profiles.PROFILES["small"] = replace(profiles.get("tiny"), data=data, micro_batch=micro_batch, **SMALL)
-    runs.train("small", out, resume=resume, on_bad_row=on_bad_row)
+    profiles.PROFILES["small"] = replace(
+        profiles.get("tiny"),
+        data=data,
+        per_device_train_batch_size=per_device_train_batch_size,
+        **SMALL,
+    )
+    train.train("small", out, resume=resume, on_bad_row=on_bad_row)
 
 
 def changes(event: str, args: tuple) -> bool:
     """Is this audit event about to change a file? `open` tells the mode of open(), or the flags of os.open()."""
     if event == "open":
         mode, flags = args[1], args[2]
-        return any(c in "wax+" for c in mode) if isinstance(mode, str) else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        return (
+            any(c in "wax+" for c in mode)
+            if isinstance(mode, str)
+            else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        )
     return event in CHANGES
 
 
@@ -90,4 +118,10 @@ if __name__ == "__main__":
     args = parser.parse_args()
     if args.given:
         AudioGRPOTrainer._generate_single_turn = given
-    run(args.out, args.data, args.resume, args.micro_batch, "skip" if args.skip else "raise")
+    run(
+        args.out,
+        args.data,
+        args.resume,
+        args.per_device_train_batch_size,
+        "skip" if args.skip else "raise",
+    )

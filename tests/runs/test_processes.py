@@ -1,5 +1,6 @@
 """Runs in processes of their own. Two CPU processes (gloo) train like one: the same batch, rewards and weights; each hears its own clips, and one of
 them writes. A run that is killed without warning goes on as if nothing had happened."""
+
 import json
 import os
 import random
@@ -13,17 +14,24 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
-from soundmind_lite import train as runs
+from soundmind_lite.runs import checkpoints
 
-KILLS = int(os.environ.get("SOUNDMIND_KILLS", 6))  # a night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/test_processes.py -k killed`
+KILLS = int(
+    os.environ.get("SOUNDMIND_KILLS", 6)
+)  # a night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/test_processes.py -k killed`
 WORKER = str(ROOT / "tests" / "runs" / "run_worker.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+}
 
 
 def run(out, data, *options, launcher=()):
     command = [sys.executable, *launcher, WORKER, str(out), str(data), *options]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def lines(file):
@@ -51,8 +59,17 @@ def test_the_weights_are_the_same(two_runs):
 
 def test_rewards_and_batches_are_the_same(two_runs):
     one, two = (lines(folder / "metrics.jsonl") for folder in two_runs)
-    for name in ("reward", "reward_std", "loss", "grad_norm", "rewards/answer_reward/mean", "num_tokens"):  # TRL logs the KL as a mean of means
-        assert [m[name] for m in two] == pytest.approx([m[name] for m in one], rel=1e-3, abs=1e-6), name
+    for name in (
+        "reward",
+        "reward_std",
+        "loss",
+        "grad_norm",
+        "rewards/answer_reward/mean",
+        "num_tokens",
+    ):  # TRL logs the KL as a mean of means
+        assert [m[name] for m in two] == pytest.approx(
+            [m[name] for m in one], rel=1e-3, abs=1e-6
+        ), name
     one, two = (sorted(map(json.dumps, lines(folder / "completions.jsonl"))) for folder in two_runs)
     assert one == two
     assert len(one) == 4 * 16
@@ -66,23 +83,34 @@ def test_one_result_is_written(two_runs):
     assert two["summary"]["n"] == one["summary"]["n"] == 8
 
 
-@pytest.mark.tried("runs of two processes that find different rows", "stopped before the first step")
+@pytest.mark.tried(
+    "runs of two processes that find different rows", "stopped before the first step"
+)
 def test_processes_that_find_different_rows(eight_rows, tmp_path):
     for rank in "01":
         shutil.copytree(eight_rows, tmp_path / f"data{rank}")
     (tmp_path / "data1" / "train" / "0003" / "question.ogg").write_bytes(b"cut")
     done = run(tmp_path / "run", tmp_path / "data%r", "--skip", launcher=TORCHRUN)
     assert done.returncode
-    assert "the processes don't find the same rows and clips; can all of them read all of the data?" in done.stderr
+    assert (
+        "the processes don't find the same rows and clips; can all of them read all of the data?"
+        in done.stderr
+    )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_does_not_divide_is_named(eight_rows, tmp_path):
     done = run(tmp_path / "run", eight_rows, "--micro-batch", "16", launcher=TORCHRUN)
-    assert "micro_batch 16 on 2 processes does not divide the 16 completions of a step" in done.stderr
+    assert (
+        "per_device_train_batch_size 16 on 2 processes does not divide the 16 completions of a step"
+        in done.stderr
+    )
 
 
-@pytest.mark.tried("runs of two processes, stopped and resumed", "the weights of the run that wasn't stopped, bit by bit")
+@pytest.mark.tried(
+    "runs of two processes, stopped and resumed",
+    "the weights of the run that wasn't stopped, bit by bit",
+)
 def test_two_processes_go_on_from_their_checkpoint(two_runs, eight_rows, tmp_path):
     """What a stop after the first checkpoint leaves: each process has its own random numbers in it."""
     stopped = shutil.copytree(two_runs[1], tmp_path / "stopped")
@@ -90,7 +118,7 @@ def test_two_processes_go_on_from_their_checkpoint(two_runs, eight_rows, tmp_pat
         (stopped / name).unlink()
     for name in ("adapter", "checkpoint-4"):
         shutil.rmtree(stopped / name)
-    assert [path.name for path in runs.complete_checkpoints(stopped)] == ["checkpoint-2"]
+    assert [path.name for path in checkpoints.complete_checkpoints(stopped)] == ["checkpoint-2"]
     done = run(stopped, eight_rows, "--given", "--resume", launcher=TORCHRUN)
     assert done.returncode == 0, done.stderr[-3000:]
     weights = adapter(two_runs[1])
@@ -104,11 +132,15 @@ def child(eight_rows):
     if not hasattr(os, "fork"):
         pytest.skip("the children are forks")
     command, pipe = [sys.executable, WORKER, "--nursery"], subprocess.PIPE
-    with subprocess.Popen(command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as nursery:
+    with subprocess.Popen(
+        command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
+    ) as nursery:
 
         def start(out, **order):
             log = out.with_suffix(".log")
-            nursery.stdin.write(json.dumps(dict(out=str(out), data=str(eight_rows), log=str(log), **order)) + "\n")
+            nursery.stdin.write(
+                json.dumps(dict(out=str(out), data=str(eight_rows), log=str(log), **order)) + "\n"
+            )
             nursery.stdin.flush()
             answer = nursery.stdout.readline().split()
             assert len(answer) == 2, "the nursery ended"
@@ -127,16 +159,26 @@ def never_killed(child, tmp_path_factory):
     return folder, changes
 
 
-@pytest.mark.tried("runs with the same seed", "the same completions and weights, bit by bit", each=2)
+@pytest.mark.tried(
+    "runs with the same seed", "the same completions and weights, bit by bit", each=2
+)
 def test_the_same_seed_gives_the_same_run(child, never_killed, tmp_path):
     """In two processes: every sampled completion and every weight."""
     never_killed, _ = never_killed
     assert child(tmp_path / "run")[0] == 0
-    assert (tmp_path / "run" / "completions.jsonl").read_bytes() == (never_killed / "completions.jsonl").read_bytes()
-    assert all(torch.equal(weight, adapter(never_killed)[name]) for name, weight in adapter(tmp_path / "run").items())
+    assert (tmp_path / "run" / "completions.jsonl").read_bytes() == (
+        never_killed / "completions.jsonl"
+    ).read_bytes()
+    assert all(
+        torch.equal(weight, adapter(never_killed)[name])
+        for name, weight in adapter(tmp_path / "run").items()
+    )
 
 
-@pytest.mark.tried("runs killed without warning, while sampling or saving", "resumed to the weights of the run that was never killed, bit by bit")
+@pytest.mark.tried(
+    "runs killed without warning, while sampling or saving",
+    "resumed to the weights of the run that was never killed, bit by bit",
+)
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_killed_run_goes_on_bit_by_bit(number, child, never_killed, tmp_path):
     """SIGKILL as a file or folder is about to change (even numbers) or in what follows, such as writing or sampling: the final weights are those of a run that was never killed."""
@@ -144,15 +186,23 @@ def test_a_killed_run_goes_on_bit_by_bit(number, child, never_killed, tmp_path):
     place, delay = rng.randint(1, changes), number % 2 * rng.uniform(0, 0.6)
     end, _, log = child(killed, kill_at=place, delay=delay)
     moment = f"killed {1000 * delay:.0f} ms after change {place} of {changes}"
-    assert end == signal.SIGKILL or (end == 0 and delay), moment + log.read_text()[-2000:]  # the end may come before the kill
+    assert end == signal.SIGKILL or (end == 0 and delay), (
+        moment + log.read_text()[-2000:]
+    )  # the end may come before the kill
     if not (killed / "result.json").exists():
         end, _, log = child(killed, resume=(killed / "run.json").exists())
         assert end == 0, moment + log.read_text()[-2000:]
     resumed = adapter(killed)
-    assert all(torch.equal(weight, resumed[name]) for name, weight in adapter(never_killed).items()), moment
+    assert all(
+        torch.equal(weight, resumed[name]) for name, weight in adapter(never_killed).items()
+    ), moment
     assert [m["step"] for m in lines(killed / "metrics.jsonl")] == [1, 2, 3, 4], moment
-    assert [r["step"] for r in lines(killed / "completions.jsonl")] == [s for s in (1, 2, 3, 4) for _ in range(16)], moment
-    before, after = (json.loads((folder / "result.json").read_text()) for folder in (never_killed, killed))
+    assert [r["step"] for r in lines(killed / "completions.jsonl")] == [
+        s for s in (1, 2, 3, 4) for _ in range(16)
+    ], moment
+    before, after = (
+        json.loads((folder / "result.json").read_text()) for folder in (never_killed, killed)
+    )
     assert after["after"]["accuracy"] == before["after"]["accuracy"], moment
 
 
@@ -166,4 +216,6 @@ def test_launch_files_are_understood(name):
     if name == "fsdp":
         from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni
 
-        assert hasattr(modeling_qwen2_5_omni, config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"])
+        assert hasattr(
+            modeling_qwen2_5_omni, config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"]
+        )

@@ -1,4 +1,5 @@
 """`bench` on the CPU at small shapes: the code that measures the large shapes on a GPU."""
+
 import json
 import subprocess
 import sys
@@ -9,21 +10,25 @@ import torch
 from conftest import ROOT
 
 from soundmind_lite import models, profiles
-from soundmind_lite.scale import bench
+from soundmind_lite.scale import bench, growth, planner
 
-SMALL = replace(profiles.get("tiny"), micro_batch=2)
+SMALL = replace(profiles.get("tiny"), per_device_train_batch_size=2)
 TINY_SHAPE = dict(model=profiles.get("tiny").model)
+SHORT = dict(audio_seconds=2, group=2, new_tokens=4, repeats=1)
 
 
 @pytest.fixture(scope="module")
 def a_step():
-    return bench.measure(SMALL, audio_seconds=4, group=4, new_tokens=8, random_weights=True, repeats=1)
+    return bench.measure(
+        SMALL, audio_seconds=4, group=4, new_tokens=8, random_weights=True, repeats=1
+    )
 
 
 def test_a_step_is_measured_plain_and_shared(a_step):
     for name in ("rollout", "step"):
-        assert a_step[name]["ratio"] == pytest.approx(a_step[name]["plain_s"] / a_step[name]["shared_s"])
-    assert a_step["weights"] == 1_496_672
+        times = a_step[name]
+        assert times["ratio"] == pytest.approx(times["plain_s"] / times["shared_s"])
+    assert a_step["parameters"] == 1_496_672
     assert a_step["random_weights"] is True
     for kind in bench.KINDS:
         assert sum(a_step["phases_s"][kind].values()) <= a_step["step"][f"{kind}_s"]
@@ -31,12 +36,14 @@ def test_a_step_is_measured_plain_and_shared(a_step):
 
 
 def test_what_was_run_is_counted(a_step):
-    """Four completions of 2, 4, 6 and 8 tokens in batches of two; three passes that hear."""
+    """Four completions of 2, 4, 6 and 8 tokens in batches of two; three passes encode the audio."""
     assert (a_step["encoder_calls_per_clip"], a_step["plain_encoder_calls_per_clip"]) == (1, 4 * 3)
     prompt = a_step["plain_prefilled_tokens_per_group"] // 4
-    assert prompt > 100  # four seconds of sound, and the words
-    assert a_step["prefilled_tokens_per_group"] == prompt - 1  # its last token goes with the completions
-    assert a_step["plain_padded_tokens"] == 2 * (6 + 4 + 2)  # the reference pass and the policy pass
+    assert prompt > 100  # four seconds of audio, and the text
+    # the prompt's last token is computed with the completions
+    assert a_step["prefilled_tokens_per_group"] == prompt - 1
+    # in the reference pass and in the policy pass
+    assert a_step["plain_padded_tokens"] == 2 * (6 + 4 + 2)
     assert 0 < a_step["padded_tokens"] < a_step["plain_padded_tokens"]
     assert a_step["peak_memory_mb"] > 100
 
@@ -51,34 +58,38 @@ def test_sampling_alone():
 @pytest.mark.parametrize("name", ["80gb", "l4", "t4"])
 def test_large_profiles_run_with_random_weights(name):
     """bf16, fp16 and 4-bit weights, checkpointing, one row at a time."""
-    result = bench.measure(replace(profiles.get(name), **TINY_SHAPE), audio_seconds=2, group=2, new_tokens=4, random_weights=True, repeats=1)
-    assert (result["dtype"], result["four_bit"]) == (profiles.get(name).dtype, name != "80gb")
+    profile = replace(profiles.get(name), **TINY_SHAPE)
+    result = bench.measure(profile, **SHORT, random_weights=True)
+    assert (result["dtype"], result["load_in_4bit"]) == (profiles.get(name).dtype, name != "80gb")
     assert result["encoder_calls_per_clip"] == 1
 
 
 def test_random_weights_have_the_shape_but_not_the_checkpoint(tiny):
     thinker = bench.random_thinker(SMALL, tiny[1])
-    assert {n: p.shape for n, p in thinker.named_parameters()} == {n: p.shape for n, p in tiny[0].named_parameters()}
+    shapes, expected = (
+        {name: parameter.shape for name, parameter in model.named_parameters()}
+        for model in (thinker, tiny[0])
+    )
+    assert shapes == expected
     assert not torch.equal(thinker.lm_head.weight, tiny[0].lm_head.weight)
     assert torch.get_default_dtype() is torch.float32
 
 
 def test_a_larger_vocabulary_goes_with_the_tiny_processor(monkeypatch):
-    """As for the 7B, whose tokenizer isn't here: more tokens than the processor has words for."""
-    from soundmind_lite.scale import planner
-
+    """As for the 7B, whose tokenizer isn't here: the model has more tokens than the processor."""
     small = planner.config_of(profiles.get("tiny").model).to_dict()
     small["text_config"] |= dict(vocab_size=2000)
-    monkeypatch.setitem(planner.SHAPES, "wide", {name: small[name] for name in ("text_config", "audio_config", "vision_config")})
-    result = bench.measure(replace(SMALL, model="wide"), audio_seconds=2, group=2, new_tokens=4, random_weights=True, repeats=1)
-    assert result["weights"] > 1_496_672
+    parts = ("text_config", "audio_config", "vision_config")
+    monkeypatch.setitem(planner.SHAPES, "wide", {name: small[name] for name in parts})
+    result = bench.measure(replace(SMALL, model="wide"), **SHORT, random_weights=True)
+    assert result["parameters"] > 1_496_672
 
 
-def test_the_model_can_be_measured_again(tiny):
+def test_the_model_can_be_measured_again():
     model, _ = models.load("tiny")
     before = {name: p.clone() for name, p in model.named_parameters()}
     for _ in range(2):
-        bench.measure(SMALL, audio_seconds=2, group=2, new_tokens=4, repeats=1, model=model)
+        bench.measure(SMALL, **SHORT, model=model)
     assert {name for name, _ in model.named_parameters()} == set(before)
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
     assert "forward" not in vars(model)
@@ -86,17 +97,34 @@ def test_the_model_can_be_measured_again(tiny):
 
 
 def test_growth_walks_each_axis(monkeypatch):
-    monkeypatch.setattr(bench, "GROWTH", {"seconds_of_audio": (1, 2), "group": (2,), "new_tokens": (4,)})
-    found = bench.growth(SMALL, audio_seconds=2, group=2, new_tokens=4)
+    sizes = {"seconds_of_audio": (1, 2), "group": (2,), "new_tokens": (4,)}
+    monkeypatch.setattr(growth, "SIZES", sizes)
+    found = growth.measure(SMALL, audio_seconds=2, group=2, new_tokens=4)
     assert [point["seconds_of_audio"] for point in found["seconds_of_audio"]] == [1, 2]
     assert found["group"][0]["plain_s"] > 0
+    figure, words = growth.draw(found)
+    assert [panel.get_xlabel() for panel in figure.axes] == list(growth.NAMES.values())
+    assert f"by new tokens 4: {found['new_tokens'][0]['plain_s']:.1f} and " in words
+
+
+def test_the_shipped_figures_can_be_drawn():
+    file = profiles.ASSETS / "runs" / "bench" / "tiny_cpu.json"
+    measured = json.loads(file.read_text(encoding="utf-8"))
+    _, words = growth.draw(measured["growth"])
+    assert words.startswith("Seconds of a GRPO step, plain and with a shared prefix, by seconds of")
+
+
+def run_bench(*words):
+    command = [sys.executable, "-m", "soundmind_lite", "bench", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def test_the_command_writes_its_figures(tmp_path):
-    command = [sys.executable, "-m", "soundmind_lite", "bench", "rollout", "--seconds-of-audio", "2", "--group", "2", "--new-tokens", "4"]
-    done = subprocess.run([*command, "--json", str(tmp_path / "b.json")], cwd=ROOT, capture_output=True, text=True, check=False)
+    file = tmp_path / "b.json"
+    sizes = ("--seconds-of-audio", "2", "--group", "2", "--new-tokens", "4")
+    done = run_bench("rollout", *sizes, "--json", str(file))
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "b.json").read_text()) == json.loads(done.stdout)
-    done = subprocess.run([sys.executable, "-m", "soundmind_lite", "bench", "step", "--json", "no/such/b.json"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert json.loads(file.read_text()) == json.loads(done.stdout)
+    done = run_bench("step", "--json", "no/such/b.json")
     assert done.returncode == 1
     assert "no such folder for --json" in done.stderr

@@ -1,0 +1,68 @@
+"""The adapter of a run: saved at its end, and merged into the model again."""
+
+from pathlib import Path
+
+from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from .. import models, profiles
+from ..profiles import Profile
+from .files import RunError
+from .folder import read_result
+from .processes import processes
+
+WEIGHTS = Path("adapter") / "adapter_model.safetensors"
+
+
+def save_adapter(trainer, profile: Profile, run: Path):
+    """Saves the adapter and returns the trained thinker with it merged: the same function without
+    the detour, so that answers come faster."""
+    state = processes()
+    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+    if sharded:  # gathers the adapter from all processes
+        trainer.save_model(str(run / "adapter"))
+    elif state.is_main_process:
+        trainer.model.save_pretrained(run / "adapter")
+    state.wait_for_everyone()
+    if sharded:  # the parameters themselves stay in pieces, so the base is loaded anew
+        model, _ = models.load(profile)
+        return with_adapter(model, run)
+    return trainer.model.merge_and_unload()
+
+
+def with_adapter(model, run: str | Path):
+    """The model with the adapter of a run merged into it, in place.
+
+    RunError if there is none in safetensors (other formats can hold code), or one that can't be
+    read or holds NaN or infinite values.
+    """
+    file = Path(run) / WEIGHTS
+    if not file.is_file():
+        what = f"{run} has no {WEIGHTS}, and weights in other formats aren't read"
+        raise RunError(f"{what}; train it again")
+    try:
+        weights = load_file(file)
+    except SafetensorError as error:
+        raise RunError(f"{file} is damaged ({error}); train it again") from error
+    broken = [name for name, values in weights.items() if not values.isfinite().all()]
+    if broken:
+        what = f"{file} holds NaN or infinite values, first {broken[0]}"
+        raise RunError(f"{what}; train it again, with a lower learning_rate")
+    return PeftModel.from_pretrained(model, str(Path(run) / "adapter")).merge_and_unload().eval()
+
+
+def load_trained(run: str | Path):
+    """`(model, processor, profile)` of a finished run: the thinker of its profile with its adapter
+    merged into it."""
+    profile = profile_of(run)
+    model, processor = models.load(profile)
+    return with_adapter(model, run), processor, profile
+
+
+def profile_of(run: str | Path) -> Profile:
+    """The profile of a finished run, also one that was never given a name in PROFILES."""
+    result = read_result(run)
+    if "sizes" in result:
+        return Profile(**result["sizes"])
+    return profiles.get(result["profile"])

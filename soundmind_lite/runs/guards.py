@@ -1,0 +1,213 @@
+"""The trainer of a run: AudioGRPOTrainer with a shared prefix, guards against bad numbers, a log of
+every rollout, the time of each phase, and an order of rows that survives a resume."""
+
+import json
+import math
+import time
+from collections.abc import Iterable
+from contextlib import contextmanager, suppress
+from functools import wraps
+from pathlib import Path
+
+import torch
+from accelerate.utils import gather_object
+from trl.trainer.utils import RepeatSampler, is_async_callable
+
+from ..fast.shared_prefix import SharedPrefix
+from ..rewards import completion_text
+from ..trainer import AudioGRPOTrainer
+
+PHASES = ("sample", "score", "reward", "update", "other")  # other: between them, and the optimizer
+LARGEST = 1e18  # of a reward: its square, of which the std is made, is still float32
+REMEDY = "Nothing of this step was saved; lower learning_rate and resume from the last checkpoint"
+
+
+class TrainingError(RuntimeError):
+    """Numbers that no training can continue with; the message names step, rows and cause."""
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's sampler with an order of rows that depends on seed and epoch alone.
+
+    TRL's draws one order after the other from one generator, so that a run resumed in a later
+    epoch would begin with the order of the first again.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed + epoch)
+
+
+class Guards:
+    """Mixin for AudioGRPOTrainer.
+
+    `rollout_file` gets a JSON line for each completion: step, id, completion, each reward, and the
+    advantage. `seconds` holds the time of each of `PHASES` since the last log. A reward function
+    that is slow may have an attribute `begin(completions)`: it is called as soon as the texts are
+    sampled, so that its work can start elsewhere while they are scored.
+
+    Raises TrainingError for rewards, losses, gradients or parameters that are NaN or infinite.
+    """
+
+    def __init__(self, *, reward_funcs, rollout_file: Path | None = None, **kwargs):
+        if callable(reward_funcs) or isinstance(reward_funcs, str):
+            reward_funcs = [reward_funcs]
+        super().__init__(reward_funcs=[finite(reward) for reward in reward_funcs], **kwargs)
+        self.rollout_file = rollout_file
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self._row_ids: list[str] = []  # of the step's rows, for errors
+        self._scored: tuple[list, torch.Tensor] | None = (
+            None  # completions, rewards of each function
+        )
+
+    @contextmanager
+    def _timed(self, phase: str):
+        """Adds the time inside to a phase, less what phases within it took."""
+        before = sum(self.seconds.values())
+        start = time.perf_counter()
+        yield
+        within = sum(self.seconds.values()) - before
+        self.seconds[phase] += time.perf_counter() - start - within
+
+    def _get_train_sampler(self, dataset=None):
+        sampler = super()._get_train_sampler(dataset)
+        names = (
+            "data_source",
+            "mini_repeat_count",
+            "batch_size",
+            "repeat_count",
+            "shuffle",
+            "seed",
+        )
+        return EpochSampler(*(getattr(sampler, name) for name in names))
+
+    def _prepare_inputs(self, generation_batch):
+        with self._timed("other"):
+            return super()._prepare_inputs(generation_batch)
+
+    def _generate_and_score_completions(self, inputs):
+        self._row_ids = sorted({str(row.get("id", "without id")) for row in inputs})
+        output = super()._generate_and_score_completions(inputs)
+        if self.rollout_file is not None and self.model.training:
+            self._write_rollouts(inputs, output["advantages"])
+        return output
+
+    def _generate(self, prompts):
+        with self._timed("sample"):
+            sampled = super()._generate(prompts)
+        completions = sampled[3]  # TRL returns a tuple of eight
+        begins = {reward.begin for reward in self.reward_funcs if hasattr(reward, "begin")}
+        for begin in begins:
+            begin([completion_text(completion) for completion in completions])
+        return sampled
+
+    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
+        with self._timed("update" if torch.is_grad_enabled() else "score"):
+            return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        with self._timed("reward"):
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        without = rewards.isnan().all(dim=1)
+        if without.any():
+            count = f"{int(without.sum())} of {len(without)} completions"
+            raise TrainingError(f"{self._step()}: no reward function returned a reward for {count}")
+        self._scored = (completions, rewards)
+        return rewards
+
+    def training_step(self, *args, **kwargs):
+        with self._timed("update"):
+            loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            rows = ", ".join(self._row_ids)
+            what = f"the loss is {loss.item()}; rows of this step: {rows}"
+            raise TrainingError(f"{self._step()}: {what}. {REMEDY}")
+        return loss
+
+    def log(self, logs, start_time=None):
+        step = f"step {self.state.global_step}"
+        norm = logs.get("grad_norm", 0.0)
+        if not self.args.fp16 and not math.isfinite(norm):  # in fp16 the scaler skips such a step
+            raise TrainingError(f"{step}: the norm of the gradient is {norm}. {REMEDY}")
+        trained = (values for values in self.model.parameters() if values.requires_grad)
+        if not all(values.isfinite().all() for values in trained):
+            raise TrainingError(f"{step}: the step made parameters NaN or infinite. {REMEDY}")
+        seconds = {f"seconds/{phase}": value for phase, value in self.seconds.items()}
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        super().log(logs | seconds, start_time)
+
+    def _step(self) -> str:
+        return f"step {self.state.global_step + 1}"
+
+    def _write_rollouts(self, inputs, advantages):
+        completions, rewards = self._scored  # completions of this process, rewards of all
+        start = self.accelerator.process_index * len(inputs)
+        records = []
+        for i, (row, completion) in enumerate(zip(inputs, completions)):
+            record = {"step": self.state.global_step + 1, "id": row.get("id")}
+            record["completion"] = completion_text(completion)
+            record.update(zip(self.reward_func_names, rewards[start + i].tolist()))
+            record["advantage"] = advantages[i].item()
+            records.append(record)
+        records = gather_object(records)
+        if self.accelerator.is_main_process:
+            with self.rollout_file.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+class GuardedTrainer(Guards, SharedPrefix, AudioGRPOTrainer):
+    """The trainer of a run."""
+
+
+def reward_name(reward) -> str:
+    """What a reward function is called, also where it is an object or a partial function."""
+    inner = getattr(reward, "func", None)
+    names = (getattr(reward, "__name__", None), getattr(inner, "__name__", None))
+    return next((name for name in names if name), type(reward).__name__)
+
+
+def finite(reward):
+    """The reward function, with TrainingError for rewards that nothing can be learned from: NaN,
+    infinite, beyond `LARGEST`, or no numbers. None stays allowed: the reward doesn't apply."""
+    if isinstance(reward, (str, torch.nn.Module)):
+        return reward
+    name = reward_name(reward)
+
+    def check(rewards, columns):
+        if isinstance(rewards, (dict, set, str)) or not isinstance(rewards, Iterable):
+            got = f"{rewards!r:.100}"
+            raise TrainingError(
+                f"{name} must return a list with a reward for each completion, got {got}"
+            )
+        return [number(value, index, columns) for index, value in enumerate(rewards)]
+
+    def number(value, index, columns):
+        if value is None:
+            return None
+        with suppress(TypeError, ValueError, OverflowError):
+            if abs(float(value)) <= LARGEST:
+                return float(value)
+        row = item(columns, "id", index)
+        text = completion_text(item(columns, "completions", index))
+        what = f"{name} returned {value!r:.50} for row {row}"
+        raise TrainingError(f"{what}; the completion was {text!r:.200}")
+
+    if is_async_callable(reward):
+
+        async def checked(*args, **columns):
+            return check(await reward(*args, **columns), columns)
+
+    else:
+
+        def checked(*args, **columns):
+            return check(reward(*args, **columns), columns)
+
+    checked = wraps(reward)(checked)
+    checked.__name__ = name
+    return checked
+
+
+def item(columns: dict, name: str, index: int):
+    """The value of a column for one completion, "unknown" if there is none."""
+    values = columns.get(name, ())
+    return values[index] if index < len(values) else "unknown"

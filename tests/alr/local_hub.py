@@ -1,0 +1,203 @@
+"""A Hugging Face hub on the loopback, for tests of the real client without a network.
+
+It serves one data set with the routes by which huggingface_hub 2.x resolves a revision, asks for
+sizes and fetches files, and logs every request. As on the real hub, a text is served by the hub
+itself, and a clip by another host, to which a signed URL leads.
+"""
+
+import hashlib
+import json
+import re
+import socket
+import struct
+import threading
+from collections import Counter
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import huggingface_hub
+
+NAME = "owner/small-alr"
+SIGNATURE = "Signature=geheim123&Key-Pair-Id=geheim456"
+INFO = re.compile(rf"/api/datasets/{NAME}(?:/revision/([^/]+))?")
+SIZES = re.compile(rf"/api/datasets/{NAME}/paths-info/([^/]+)")
+RESOLVE = re.compile(rf"/datasets/{NAME}/resolve/([^/]+)/(.+)")
+CLIP = re.compile(r"/clips/([^/]+)/(.+)")
+
+
+class LocalHub:
+    """The server; `commit` gives it content.
+
+    `limited` requests for files are answered with 429. A clip whose path is in `cut` is sent up to
+    that byte, once, and the connection is closed; one in `reset` is never sent, and the connection
+    breaks; one in `denied` is answered with 403. `before` holds a function for each path, which is
+    called before the file is served.
+    """
+
+    def __init__(self):
+        self.commits: dict[str, dict[str, bytes]] = {}  # sha → path → content
+        self.tags: dict[str, str] = {}  # branch or tag → sha
+        self.requests: list[tuple[str, str, str]] = []  # method, route, path
+        self.ranges: list[str] = []  # of the clips that were asked for in part
+        self.limited = 0
+        self.cut: dict[str, int] = {}
+        self.reset: set[str] = set()
+        self.denied: set[str] = set()
+        self.before = {}
+        self.lock = threading.Lock()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.port = self.server.server_port
+
+    def commit(self, files: dict[str, bytes], tag: str = "main") -> str:
+        """Adds a commit, to which the tag then points; returns its sha."""
+        sha = hashlib.sha1(str(len(self.commits)).encode()).hexdigest()
+        self.commits[sha] = files
+        self.tags[tag] = sha
+        return sha
+
+    def counts(self) -> Counter:
+        """Requests since the last call, as (method, route) → number."""
+        counts = Counter((method, route) for method, route, _ in self.requests)
+        self.requests.clear()
+        return counts
+
+    def handler(hub):
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments):
+                pass
+
+            def do_GET(self):
+                hub.answer(self)
+
+            def do_HEAD(self):
+                hub.answer(self)
+
+            def do_POST(self):
+                hub.answer(self)
+
+        return Handler
+
+    def answer(self, request) -> None:
+        path = unquote(urlsplit(request.path).path)
+        if found := INFO.fullmatch(path):
+            self.send_info(request, found[1] or "main")
+        elif found := SIZES.fullmatch(path):
+            self.send_sizes(request, found[1])
+        elif found := RESOLVE.fullmatch(path):
+            self.send_file(request, found[1], found[2])
+        elif found := CLIP.fullmatch(path):
+            self.send_clip(request, found[1], found[2])
+        else:
+            self.log(request, "unknown", path)
+            self.send(request, 404, error="RepoNotFound")
+
+    def log(self, request, route: str, path: str) -> None:
+        with self.lock:
+            self.requests.append((request.command, route, path))
+
+    def send(self, request, status: int, content: bytes = b"", error=None, **headers) -> None:
+        request.send_response(status)
+        if error:
+            request.send_header("X-Error-Code", error)
+        length = headers.pop("length", len(content))
+        request.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            request.send_header(name.replace("_", "-"), value)
+        request.end_headers()
+        if request.command != "HEAD":
+            request.wfile.write(content)
+
+    def send_info(self, request, revision: str) -> None:
+        self.log(request, "info", revision)
+        sha = self.tags.get(revision, revision)
+        if sha not in self.commits:
+            return self.send(request, 404, error="RevisionNotFound")
+        self.send(request, 200, json.dumps({"id": NAME, "sha": sha, "siblings": []}).encode())
+
+    def send_sizes(self, request, sha: str) -> None:
+        body = request.rfile.read(int(request.headers["Content-Length"])).decode()
+        paths = parse_qs(body)["paths"]
+        self.log(request, "sizes", ",".join(paths))
+        there = {path: self.commits[sha][path] for path in paths if path in self.commits[sha]}
+        infos = [
+            {"type": "file", "path": path, "size": len(content), "oid": etag(content)}
+            for path, content in there.items()
+        ]
+        self.send(request, 200, json.dumps(infos).encode())
+
+    def send_file(self, request, sha: str, path: str) -> None:
+        """A text itself, or a redirection to a clip."""
+        self.log(request, "resolve", path)
+        if self.is_limited():
+            return self.send(request, 429, Retry_After="0")
+        self.before.pop(path, bool)()
+        content = self.commits[sha].get(path)
+        if content is None:
+            return self.send(request, 404, error="EntryNotFound", X_Repo_Commit=sha)
+        head = {"X_Repo_Commit": sha, "X_Linked_Etag": etag(content)}
+        if path.endswith(".jsonl"):
+            return self.send(request, 200, content, **head)
+        target = f"http://localhost:{self.port}/clips/{sha}/{path}?{SIGNATURE}"
+        self.send(request, 302, Location=target, X_Linked_Size=str(len(content)), **head)
+
+    def send_clip(self, request, sha: str, path: str) -> None:
+        self.log(request, "clip", path)
+        if self.is_limited():
+            return self.send(request, 429, Retry_After="0")
+        if path in self.denied:
+            return self.send(request, 403)
+        if path in self.reset:
+            return break_connection(request)
+        content, start = self.commits[sha][path], 0
+        if wanted := request.headers.get("Range"):
+            self.ranges.append(wanted)
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+        rest = content[start:]
+        sent = rest[: self.cut.pop(path, len(rest))]
+        if start:
+            place = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            self.send(request, 206, sent, length=len(rest), Content_Range=place)
+        else:
+            self.send(request, 200, sent, length=len(rest))
+        request.close_connection = len(sent) < len(rest)
+
+    def is_limited(self) -> bool:
+        with self.lock:
+            self.limited -= 1
+            return self.limited >= 0
+
+
+def etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def break_connection(request) -> None:
+    """Resets the connection: the client sees an error of the network, and no end of the file."""
+    linger = struct.pack("ii", 1, 0)
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    request.connection.close()
+
+
+@contextmanager
+def serving(monkeypatch, cache):
+    """A hub that huggingface_hub talks to in this process, with its cache in a folder."""
+    hub = LocalHub()
+    thread = threading.Thread(target=hub.server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    url = f"http://127.0.0.1:{hub.port}"
+    constants = huggingface_hub.constants  # the environment was read when they were imported
+    template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    try:
+        yield hub
+    finally:
+        hub.server.shutdown()
+        hub.server.server_close()
+        thread.join()
+        huggingface_hub.close_session()

@@ -1,0 +1,67 @@
+"""The site, built once by its command, and its pages as the tests read them: fixtures."""
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from soundmind_lite.publish import site
+
+LOADING = ("link", "script", "img", "audio", "source", "iframe", "video")
+EMBEDDED = re.compile(r"data:[\w/]+;base64,[\w+/=]+")
+
+
+class Page(HTMLParser):
+    """What the tests read in a page: ids, links, loaded files, pictures, tags, the language."""
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.text = EMBEDDED.sub("data:", file.read_text(encoding="utf-8"))
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.pictures: list[dict] = []
+        self.tags: list[str] = []
+        self.language = None
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.tags.append(tag)
+        if found.get("id"):
+            self.ids.add(found["id"])
+        if tag == "a" and found.get("name"):
+            self.ids.add(found["name"])
+        if tag == "a" and "href" in found:
+            self.links.append(found["href"])
+        if tag in LOADING:
+            self.loads += [found[key] for key in ("src", "href", "poster") if found.get(key)]
+        if tag == "img":
+            self.pictures.append(found)
+        if tag == "html":
+            self.language = found.get("lang")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The folder of the site, built by the command."""
+    for module in site.TOOLS:
+        pytest.importorskip(module, reason='the site needs Sphinx: pip install ".[site]"')
+    out = tmp_path_factory.mktemp("site") / "html"
+    command = [sys.executable, "-m", "soundmind_lite", "site", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    left = [path.name for path in out.parent.iterdir()]
+    assert left == ["html"], "it leaves nothing beside the site"
+    return out
+
+
+@pytest.fixture(scope="session")
+def read(built):
+    """{path from the site's root: Page}."""
+    files = sorted(built.rglob("*.html"))
+    return {file.relative_to(built).as_posix(): Page(file) for file in files}
