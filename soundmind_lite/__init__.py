@@ -1,5 +1,4 @@
-"""SoundMind in small: audio logical reasoning, learned by rule-based reinforcement learning, from
-a laptop up to Qwen2.5-Omni-7B.
+"""SoundMind in small: audio logical reasoning, learned by rule-based reinforcement learning.
 
 The modules of this folder are the method; the packages below hold all else. The names listed here
 can be imported from `soundmind_lite` itself, and nothing heavy is loaded before it is used.
@@ -9,24 +8,16 @@ from importlib import import_module
 
 __version__ = "0.2.0"
 
-_HOME = {
-    "PROFILES": "profiles",
-    "Profile": "profiles",
-    "load_alr": "data",
-    "training_rows": "data",
-    "audit": "data",
-    "parse_answer": "rewards",
-    "answer_reward": "rewards",
-    "text_format_reward": "rewards",
-    "text_length_reward": "rewards",
-    "audio_format_reward": "rewards",
-    "audio_length_reward": "rewards",
-    "AudioGRPOTrainer": "trainer",
-    "grpo_config": "grpo",
-    "lora_config": "grpo",
-    "trainer_for": "grpo",
-    "answer_rows": "evaluation",
+_NAMES = {
+    "profiles": ("PROFILES", "Profile"),
+    "data": ("audit", "load_alr", "training_rows"),
+    "rewards": ("answer_reward", "parse_answer", "text_format_reward", "text_length_reward"),
+    "speech.rewards": ("audio_format_reward", "audio_length_reward"),
+    "trainer": ("AudioGRPOTrainer",),
+    "grpo": ("grpo_config", "lora_config", "trainer_for"),
+    "evaluation": ("answer_rows",),
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOME)
 
 
@@ -37,4 +28,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return [*globals(), *__all__]

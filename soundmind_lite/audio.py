@@ -29,33 +29,34 @@ def load_audio(clip: Clip, max_seconds: float | None = None) -> np.ndarray:
     Raises AudioError, naming the file, if the clip is missing, unreadable, empty, shorter than
     `MIN_SECONDS`, longer than `max_seconds`, or holds NaN, infinite or absurdly large samples.
     """
-    if isinstance(clip, dict) and clip.get("array") is not None:
-        audio = _named("the array", resampled, clip["array"], clip["sampling_rate"])
-        _check_length("the array", len(audio) / SAMPLE_RATE, max_seconds)
-    elif isinstance(clip, dict) and clip.get("bytes") is not None:
-        name = str(clip.get("path") or f"a clip of {len(clip['bytes'])} bytes")
-        audio = _decoded(io.BytesIO(clip["bytes"]), name, max_seconds)
-    elif isinstance(clip, (np.ndarray, list)):
-        audio = _named("the array", checked, clip)
-        _check_length("the array", len(audio) / SAMPLE_RATE, max_seconds)
+    parts = clip if isinstance(clip, dict) else {}
+    if parts.get("array") is not None or isinstance(clip, (np.ndarray, list)):
+        name = "the array"
+        with named(name):
+            audio = resampled(parts.get("array", clip), parts.get("sampling_rate", SAMPLE_RATE))
+    elif parts.get("bytes") is not None:
+        name = parts.get("path") or f"a clip of {len(parts['bytes'])} bytes"
+        audio = _decoded(io.BytesIO(parts["bytes"]), name, max_seconds)
     else:
-        audio = _from_file(clip.get("path") if isinstance(clip, dict) else clip, max_seconds)
+        name = str(parts.get("path") if parts else clip)
+        audio = _from_file(Path(name), max_seconds)
+    _check_length(name, len(audio) / SAMPLE_RATE, max_seconds)
     return audio
 
 
 def load_clip(row: str, clip: Clip, max_seconds: float | None = None) -> np.ndarray:
     """`load_audio` for the clip of a row, whose name is then part of every error."""
-    with of_row(row):
+    with named(f"row {row}"):
         return load_audio(clip, max_seconds)
 
 
 @contextmanager
-def of_row(name: str):
-    """Puts the name of a row into the AudioErrors of its clip."""
+def named(what: str):
+    """Puts a name, of a file or a row, before the AudioErrors inside."""
     try:
         yield
     except AudioError as error:
-        raise AudioError(f"row {name}: {error}") from error
+        raise AudioError(f"{what}: {error}") from error
 
 
 def checked(audio: np.ndarray) -> np.ndarray:
@@ -83,32 +84,19 @@ def resampled(audio: np.ndarray, sample_rate: int, target_rate: int = SAMPLE_RAT
     return soxr.resample(audio, sample_rate, target_rate).astype(np.float32)
 
 
-def _from_file(path: str | Path | None, max_seconds: float | None) -> np.ndarray:
+def _from_file(path: Path, max_seconds: float | None) -> np.ndarray:
     from .fast.remember import DECODED  # decoding is slow: the clips used last stay in memory
 
-    path = Path(path or "no path")
-    state = file_state(path)  # a file that has changed since is decoded again
-    key = (str(path.resolve()), *state)
-    audio = DECODED.get(key, lambda: _decoded(path, str(path), max_seconds))
-    _check_length(str(path), len(audio) / SAMPLE_RATE, max_seconds)
-    return audio.copy()
-
-
-def file_state(path: Path) -> tuple[int, int]:
-    """When the file was last written (ns) and its bytes; AudioError if it can't be read."""
     try:
-        if path.is_file():
-            path.open("rb").close()
-            return path.stat().st_mtime_ns, path.stat().st_size
-        if path.is_symlink():
-            what = "a link to nothing"
-        elif path.exists():
-            what = "not a file"
-        else:
-            what = "no such file; was the audio of this row downloaded?"
-    except OSError as error:  # no permission, a name that is too long
-        what = error.strerror
-    raise AudioError(f"{path}: {what}")
+        if path.exists() and not path.is_file():
+            raise AudioError(f"{path}: not a file")
+        path.open("rb").close()
+        state = path.stat()  # a file that has changed since is decoded again
+    except OSError as error:
+        remedy = "was the audio of this row downloaded?"
+        raise AudioError(f"{path}: {error.strerror}; {remedy}") from error
+    key = (str(path.resolve()), state.st_mtime_ns, state.st_size)
+    return DECODED.get(key, lambda: _decoded(path, str(path), max_seconds)).copy()
 
 
 def _decoded(source: Path | io.BytesIO, name: str, max_seconds: float | None) -> np.ndarray:
@@ -127,17 +115,8 @@ def _decoded(source: Path | io.BytesIO, name: str, max_seconds: float | None) ->
         why = str(getattr(error, "error_string", error)).rstrip(".")
         formats = "WAV, FLAC, OGG and MP3 are"
         raise AudioError(f"{name}: not a readable sound file ({why}); {formats}") from error
-    audio = _named(name, resampled, audio, rate)
-    # again, since a truncated file holds less than its header says
-    _check_length(name, len(audio) / SAMPLE_RATE, max_seconds)
-    return audio
-
-
-def _named(name: str, function, *arguments) -> np.ndarray:
-    try:
-        return function(*arguments)
-    except AudioError as error:
-        raise AudioError(f"{name}: {error}") from error
+    with named(name):
+        return resampled(audio, rate)
 
 
 def _check_length(name: str, seconds: float, max_seconds: float | None) -> None:

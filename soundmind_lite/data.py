@@ -7,7 +7,6 @@ rewards take. Sources of files, formats, bad rows and the audit are in `alr/`.
 import math
 from pathlib import Path
 
-from .audio import SAMPLE_RATE, load_clip
 from .profiles import ASSETS
 from .prompts import chain_of_thought, prompt
 
@@ -99,6 +98,7 @@ def training_rows(rows, setting: str = "audio-text", *, on_bad_row="raise"):
     from datasets import Dataset, IterableDataset
 
     from .alr.bad_rows import BadRows
+    from .speech.spoken import reference_seconds  # for spoken answers
 
     if isinstance(rows, IterableDataset):
         what = "training takes rows by their index, which a stream doesn't have"
@@ -128,19 +128,6 @@ def reasoning_words(row: dict) -> int:
         what = "the answer holds no reasoning, so there is no length to compare with"
         raise ALRFormatError(f"row {row_name(row)}: {what}; leave the row out")
     return words
-
-
-def reference_seconds(row: dict) -> float:
-    """Seconds of speech of the row's own answer: in its clip, or estimated from its words."""
-    from .speech import speech_seconds
-    from .speech.spoken import WORDS_PER_SECOND
-
-    if row["answer_audio"] is None:
-        return (reasoning_words(row) + 2) / WORDS_PER_SECOND  # and the two words of the answer
-    if not (seconds := speech_seconds(load_clip(row_name(row), row["answer_audio"]), SAMPLE_RATE)):
-        what = f"no speech is detected in {row['answer_audio']}"
-        raise ALRFormatError(f"row {row_name(row)}: {what}; leave the row out")
-    return seconds
 
 
 def audit(rows, max_seconds: float = 300.0):

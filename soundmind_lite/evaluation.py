@@ -1,16 +1,16 @@
-"""Accuracy with its interval, the paired test, and the controls that show whether a model listens."""
+"""Accuracy with its interval, the paired test, and controls that show if a model listens."""
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import sqrt
 
 import numpy as np
 import torch
 
 from .audio import load_clip
-from .data import check_setting, row_name
+from .data import STATEMENTS, check_setting, row_name
 from .models import encoded, max_audio_seconds, placeholder_ids
 from .prompts import VERDICTS, prompt, with_audio
 from .rewards import has_text_format, parse_answer
@@ -42,15 +42,13 @@ def answer_rows(
     seed: int = 0,
     progress: str | None = None,
     only: Sequence[int] | None = None,
-    distort: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> list[Answer]:
-    """The model's answers to rows of `data.load_alr`, in their order.
+    """The model's answers to rows of `data.load_alr`, greedy or sampled at temperature 1.
 
-    Greedy, or sampled at temperature 1. `control` replaces the audio: "silent" or "swapped" with
-    another row's. `only` holds the indices of the rows to answer (default: all); the others still
-    lend their audio to the swapped control. `distort` changes each clip before the model gets it.
-    `progress` labels a progress bar. Batches hold rows of similar length, so that short clips
-    don't pay for long ones. Raises AudioError, naming the row, for a clip that can't be used.
+    `control` replaces the audio: "silent", or "swapped" with another row's. `only` holds the
+    indices of the rows to answer (default: all); the others still lend their audio to the swapped
+    control. `progress` labels a progress bar. Raises AudioError, naming the row, for a clip that
+    can't be used.
     """
     from tqdm.auto import tqdm
 
@@ -59,12 +57,12 @@ def answer_rows(
     clips = [None] * len(indices)
     if check_setting(setting).startswith("audio"):
         clips = sounds(rows, control, limit=max_audio_seconds(processing_class), only=indices)
-        clips = [distort(clip) for clip in clips] if distort else clips
     elif control != "true":
         raise ValueError(f"control={control!r} changes the audio, and {setting!r} has none")
     rows = [rows[i] for i in indices]
     questions = [row["question"] if clip is None else None for row, clip in zip(rows, clips)]
     lengths = [len(question or clip) for question, clip in zip(questions, clips)]
+    # batches of similar length, so that short clips don't pay for long ones
     order = sorted(range(len(rows)), key=lengths.__getitem__)
     completions = [""] * len(rows)
     was_training = model.training
@@ -76,35 +74,24 @@ def answer_rows(
         torch.manual_seed(seed)
         for start in range(0, len(rows), batch_size):
             batch = order[start : start + batch_size]
-            texts = complete(
-                model,
-                [with_audio(prompt(questions[i]), clips[i]) for i in batch],
-                processing_class=processing_class,
-                max_new_tokens=max_new_tokens,
-                sample=sample,
-            )
+            asked = [with_audio(prompt(questions[i]), clips[i]) for i in batch]
+            options = {"max_new_tokens": max_new_tokens, "sample": sample}
+            texts = complete(model, asked, processing_class=processing_class, **options)
             for i, text in zip(batch, texts):
                 completions[i] = text
             bar.update(len(batch))
     model.train(was_training)
-    return [judged(row, text) for row, text in zip(rows, completions)]
-
-
-def judged(row: dict, completion: str) -> Answer:
-    """A completion held against the row that it answers."""
-    correct = parse_answer(completion) == VERDICTS[row["label"]]
-    exact = quotes_premises(row, completion)
-    return Answer(row["id"], completion, correct, has_text_format(completion), exact)
+    answers = []
+    for row, text in zip(rows, completions):
+        correct = parse_answer(text) == VERDICTS[row["label"]]
+        exact = quotes_premises(row, text)
+        answers.append(Answer(row["id"], text, correct, has_text_format(text), exact))
+    return answers
 
 
 @torch.no_grad()
 def complete(
-    model,
-    conversations: list[list[dict]],
-    *,
-    processing_class,
-    max_new_tokens: int,
-    sample: bool = False,
+    model, conversations: list, *, processing_class, max_new_tokens: int, sample: bool = False
 ) -> list[str]:
     """Completions of one batch of conversations, greedy or sampled at temperature 1."""
     from .fast.kv_cache import roomy_cache  # transformers' own cache copies itself for each token
@@ -114,31 +101,24 @@ def complete(
         decoding = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
     else:
         decoding = {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
-    tokens = model.generate(
-        **batch,
-        max_new_tokens=max_new_tokens,
-        suppress_tokens=placeholder_ids(model.config),
-        past_key_values=roomy_cache(),
-        **decoding,
-    )
+    decoding |= {"max_new_tokens": max_new_tokens, "past_key_values": roomy_cache()}
+    placeholders = placeholder_ids(model.config)
+    tokens = model.generate(**batch, **decoding, suppress_tokens=placeholders)
     completions = tokens[:, batch["input_ids"].shape[1] :]
     return processing_class.tokenizer.batch_decode(completions, skip_special_tokens=True)
 
 
 def quotes_premises(row: dict, completion: str) -> bool:
     """Does the completion hold both premises and the conclusion, but for case and punctuation?"""
-    said = f" {_words(completion)} "
-    parts = ("major_premise", "minor_premise", "conclusion")
-    return all(f" {_words(row[part])} " in said for part in parts)
+    said = _words(completion)
+    return all(_words(row[name]) in said for name in STATEMENTS)
 
 
 def _words(text: str) -> str:
-    return " ".join(re.findall(r"\w+", text.lower()))
+    return " " + " ".join(re.findall(r"\w+", text.lower())) + " "
 
 
-def sounds(
-    rows: list[dict], control: str, *, limit: float, only: Sequence[int]
-) -> list[np.ndarray]:
+def sounds(rows: list[dict], control: str, *, limit: float, only) -> list[np.ndarray]:
     """The clips, 16 kHz, for the rows with the indices `only`: their own ("true"), zeros of the
     same length ("silent"), or another row's ("swapped"). `limit` is in seconds."""
     if control not in AUDIO_CONTROLS:
@@ -169,8 +149,11 @@ def donors(labels: list[int], seed: int = 0) -> list[int]:
 
 
 def summary(greedy: list[Answer], sampled: list[Answer] | None = None) -> dict:
-    """Shares in 0 to 1 as `result.json` holds them, of greedy answers; `sampled_accuracy` is of
-    the sampled ones, None if there are none."""
+    """Shares in 0 to 1, as `result.json` holds them; all but `sampled_accuracy` are greedy."""
+
+    def share(answers: list[Answer], name: str) -> float:
+        return sum(getattr(answer, name) for answer in answers) / len(answers)
+
     low, high = wilson_interval(sum(answer.correct for answer in greedy), len(greedy))
     return {
         "accuracy": share(greedy, "correct"),
@@ -183,15 +166,8 @@ def summary(greedy: list[Answer], sampled: list[Answer] | None = None) -> dict:
     }
 
 
-def share(answers: list[Answer], name: str) -> float:
-    """The share of answers whose attribute `name` is true."""
-    return sum(getattr(answer, name) for answer in answers) / len(answers)
-
-
 def wilson_interval(successes: int, n: int, *, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a share (Wilson 1927).
-
-    Unlike p ± 1.96·sd it stays within 0 and 1 and holds for small n.
+    """The 95 % Wilson score interval of a share, which stays within 0 and 1 (Wilson 1927).
 
     >>> [round(x, 3) for x in wilson_interval(534, 656)]
     [0.782, 0.842]
@@ -205,27 +181,10 @@ def wilson_interval(successes: int, n: int, *, z: float = 1.96) -> tuple[float, 
 
 
 def paired_p(before: list[bool], after: list[bool]) -> float:
-    """Exact two-sided McNemar test.
-
-    Of the rows that changed between right and wrong, could a fair coin have decided?
-    """
+    """Exact two-sided McNemar test: could a fair coin have decided which rows became right and
+    which became wrong?"""
     from scipy.stats import binomtest
 
     gained = sum(a and not b for b, a in zip(before, after, strict=True))
     lost = sum(b and not a for b, a in zip(before, after, strict=True))
     return binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
-
-
-def pass_at_k(*, samples: int, correct: int, k: int) -> float:
-    """Chance that at least one of k answers is right, drawn without replacement from `samples`
-    answers of which `correct` are right: the unbiased estimator of Chen et al. 2021, equation 1.
-
-    For a question with two verdicts, guessing alone gives 1 - 2^-k.
-
-    >>> pass_at_k(samples=4, correct=1, k=2)
-    0.5
-    """
-    if not (0 <= correct <= samples and 1 <= k <= samples):
-        got = f"samples={samples}, correct={correct}, k={k}"
-        raise ValueError(f"expected 0 ≤ correct ≤ samples and 1 ≤ k ≤ samples, got {got}")
-    return 1 - comb(samples - correct, k) / comb(samples, k)

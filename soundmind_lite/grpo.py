@@ -10,40 +10,28 @@ from trl import GRPOConfig
 
 from .profiles import Profile
 from .rewards import TEXT_REWARDS
-from .trainer import check_algorithm
 
-# The projections of the language model alone: plain names, or "all-linear", would also match those
-# of the audio and vision encoders.
+# Of the language model alone: plain names, or "all-linear", would also match the encoders'.
 LORA_TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
 ROLLOUTS = "completions.jsonl"
 
 
 def lora_config(profile: Profile) -> LoraConfig:
     """LoRA on the language model's projections; the audio encoder stays frozen."""
+    rank = profile.lora_r
     return LoraConfig(
-        r=profile.lora_r,
-        lora_alpha=2 * profile.lora_r,
-        lora_dropout=0.0,
-        target_modules=LORA_TARGETS,
-        task_type="CAUSAL_LM",
+        r=rank, lora_alpha=2 * rank, target_modules=LORA_TARGETS, task_type="CAUSAL_LM"
     )
 
 
 def grpo_config(
-    profile: Profile,
-    output_dir: str | Path,
-    *,
-    seed: int = 0,
-    max_steps: int | None = None,
-    **overrides,
+    profile: Profile, output_dir, *, seed: int = 0, max_steps: int | None = None, **overrides
 ) -> GRPOConfig:
-    """TRL's configuration for a profile; `overrides` are fields of GRPOConfig.
-
-    A step has the same completions on one process and on several: what one process would do in
-    turns, several do side by side.
-    """
+    """TRL's configuration for a profile; `overrides` are fields of GRPOConfig. A step has the same
+    completions on several processes, side by side, as on one, in turns."""
     completions = check_sizes(profile)
     processes = process_count()
+    at_once = profile.per_device_train_batch_size * processes
     cuda = torch.cuda.is_available()
     settings = {
         "output_dir": str(output_dir),
@@ -51,10 +39,8 @@ def grpo_config(
         "max_steps": max_steps or profile.max_steps,
         "num_generations": profile.num_generations,
         "per_device_train_batch_size": profile.per_device_train_batch_size,
-        "gradient_accumulation_steps": completions
-        // (profile.per_device_train_batch_size * processes),
+        "gradient_accumulation_steps": completions // at_once,
         "max_completion_length": profile.max_completion_length,
-        "temperature": 1.0,
         "beta": profile.beta,
         "learning_rate": profile.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
@@ -94,13 +80,12 @@ def trainer_for(
 ):
     """The trainer of a run at the sizes of a profile: AudioGRPOTrainer, guarded and logged.
 
-    `train_dataset` comes from `data.training_rows`. Every rollout is written to
-    `output_dir`/completions.jsonl; nothing is printed. `peft_config` defaults to `lora_config`;
-    `overrides` are fields of GRPOConfig. Raises ValueError for sizes that no step can have.
+    `train_dataset` comes from `data.training_rows`, `peft_config` defaults to `lora_config`,
+    `overrides` are fields of GRPOConfig. Every rollout is written to `output_dir`; nothing is
+    printed. Raises ValueError for sizes that no step can have.
     """
     from .runs.guards import GuardedTrainer  # guards and logs that the method can do without
 
-    check_algorithm(algorithm)
     check_sizes(profile, rows=len(train_dataset))
     trainer = GuardedTrainer(
         model=model,
@@ -123,16 +108,15 @@ def trainer_for(
 def check_sizes(profile: Profile, *, max_steps: int = 1, rows: int | None = None) -> int:
     """The completions of a step; ValueError for sizes, steps or rows that no run can have."""
     completions = profile.prompts_per_step * profile.num_generations
-    batch = profile.per_device_train_batch_size
-    if completions % (batch * process_count()):
-        at_once = f"per_device_train_batch_size {batch} × {process_count()} process(es)"
+    batch, processes = profile.per_device_train_batch_size, process_count()
+    if completions % (batch * processes):
+        at_once = f"per_device_train_batch_size {batch} × {processes} process(es)"
         raise ValueError(f"{at_once} does not divide the {completions} completions of a step")
     if not isinstance(max_steps, int) or max_steps < 1:
         raise ValueError(f"max_steps must be a whole number from 1 on, got {max_steps!r}")
     if rows is not None and rows < profile.prompts_per_step:
-        needed = f"a step takes {profile.prompts_per_step}"
-        remedy = "give more rows, or lower prompts_per_step"
-        raise ValueError(f"{rows} training rows can be used, and {needed}; {remedy}")
+        needed = f"a step takes {profile.prompts_per_step}; give more, or lower prompts_per_step"
+        raise ValueError(f"{rows} training rows can be used, and {needed}")
     return completions
 
 

@@ -1,7 +1,4 @@
-"""Profiles: one dial that changes sizes and nothing else.
-
-The code for the tiny model and for Qwen2.5-Omni-7B is the same.
-"""
+"""Profiles: one dial that changes sizes and nothing else. All models run the same code."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +12,8 @@ class Profile:
     """All sizes of a run, under the names that TRL and PEFT give them.
 
     `model` is a folder or a hub id, `data` a source for `data.load_alr`. A step samples
-    `prompts_per_step × num_generations` completions; `per_device_train_batch_size` of them go
-    through a forward and backward pass at a time. `shared_prefix` encodes the audio and prefills
-    the prompt once per prompt and step, which changes the time and nothing else. `num_threads` is
-    for the CPU; None leaves torch's choice.
+    `prompts_per_step` × `num_generations` completions. `shared_prefix` computes a prompt once per
+    step: it changes the time and nothing else. `num_threads` of None leaves torch's choice.
     """
 
     name: str
@@ -63,11 +58,8 @@ LARGE = {
 SMALL_CARD = LARGE | {"load_in_4bit": True, "prompts_per_step": 1}
 
 _ALL = (
-    # on two cores a step takes 1.0 s with one thread in fp32, 1.5 s with two (so small a model
-    # waits for itself) and 1.1 s in bfloat16
-    Profile(
-        "tiny", "any laptop, no GPU", model=str(ASSETS / "tiny_omni"), data="mini", num_threads=1
-    ),
+    # with two threads so small a model waits for itself: 1.5 s a step instead of 1.0 s
+    Profile("tiny", "any laptop, no GPU", str(ASSETS / "tiny_omni"), "mini", num_threads=1),
     # a T4 has no bfloat16
     Profile("t4", "Colab, 16 GB", OMNI_3B, gpu_gb=15, **SMALL_CARD | {"dtype": "float16"}),
     Profile("l4", "Colab or a workstation, 24 GB", OMNI_7B, gpu_gb=22, **SMALL_CARD),

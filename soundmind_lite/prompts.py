@@ -14,14 +14,11 @@ WRITTEN_ANSWER = re.compile(r"Answer: *(not[- ]entailed|entailed)\b", re.IGNOREC
 ANSWER_AT_END = re.compile(WRITTEN_ANSWER.pattern + r"\.?\s*\Z", re.IGNORECASE | re.ASCII)
 
 
-def user_text(question: str | None = None) -> str:
-    """The text of the user's turn. Without `question` the question comes as audio in that turn."""
-    return INSTRUCTION if question is None else f"{question}\n{INSTRUCTION}"
-
-
 def prompt(question: str | None = None) -> list[dict[str, str]]:
-    """A conversation of one user turn with plain string content; `with_audio` adds the audio."""
-    return [{"role": "user", "content": user_text(question)}]
+    """A conversation of one user turn with plain string content. Without `question` the question
+    comes as audio in that turn, which `with_audio` adds."""
+    content = INSTRUCTION if question is None else f"{question}\n{INSTRUCTION}"
+    return [{"role": "user", "content": content}]
 
 
 def with_audio(messages: list[dict], audio) -> list[dict]:

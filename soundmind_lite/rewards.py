@@ -1,11 +1,8 @@
-"""Reading an answer, and the three text rewards, in TRL's form `fn(completions, **columns) -> list[float]`.
+"""Reading an answer, and the three text rewards: TRL's `fn(completions, **columns) -> list[float]`.
 
-A completion is a string or a conversation of one message. Every function reads a completion in
-linear time and never raises on its content. A column that makes no sense (a label of 2, a
-reference length of 0) is a fault of the data and raises ValueError.
-
-Weights are the paper's: answer 2.0 (λ3), text format 1.0 (λ1), text length 1.0 (λ4). The two
-rewards for speech, audio format 0.5 (λ2) and audio length 0.75 (λ5), are in `speech.rewards`.
+A completion is a string or a conversation of one message. Every function reads it in linear time
+and never raises on its content; a column that makes no sense (a label of 2, a reference length of
+0) raises ValueError. The weights are the paper's; its rewards for speech are in `speech.rewards`.
 """
 
 import math
@@ -21,13 +18,13 @@ Completion = str | list[dict[str, str]]
 
 
 def completion_text(completion: Completion) -> str:
-    """The text of a completion in either of TRL's forms; content that is not text counts as empty."""
+    """The text of a completion in either of TRL's forms; content that isn't text counts as ""."""
     content = completion if isinstance(completion, str) else completion[0]["content"]
     return content if isinstance(content, str) else ""
 
 
 def parse_answer(text: str) -> str | None:
-    """The verdict on the last non-blank line: "entailed", "not-entailed", or None for anything else.
+    """The verdict on the last non-blank line, "entailed" or "not-entailed"; None without one.
 
     >>> parse_answer("<think>All birds sing.</think>\\nAnswer: Not entailed.")
     'not-entailed'

@@ -29,22 +29,17 @@ def train(
 ) -> dict:
     """The whole run, on one process or on those that accelerate or torchrun started.
 
-    `output_dir` (default: runs/PROFILE-seedSEED) gets `run.json` (what the run is), `result.json`,
-    `metrics.jsonl` (a line a step), `completions.jsonl` (a line a sampled completion),
-    `before.json` and `after.json` (every test answer), `skipped.json` (rows left out, if any),
-    `curves.png`, `adapter/` and `checkpoint-N/`. `reward_funcs`, one or several, default to the
-    text rewards; in a setting whose answers are spoken, to text and audio rewards. There the
-    answers are spoken by the talker of a full checkpoint, else by hibari-tts, as `run.json` says,
-    and `before` and `after` also hold `spoken`. All clips are read before the first step; with
-    `on_bad_row="skip"` rows that can't be used are left out, counted and listed.
+    `output_dir` (default: runs/PROFILE-seedSEED) gets the files that `runs.folder` lists.
+    `reward_funcs`, one or several, default to the text rewards, and to text and audio rewards if
+    the setting's answers are spoken: by the talker of a full checkpoint, else by hibari-tts.
+    `on_bad_row="skip"` leaves out rows that can't be used, counted and listed.
 
     Returns what `result.json` holds. Raises MachineError if this machine can't run the profile,
-    RunError if the folder holds another run, is in use or can't be written, or if rows or clips
-    changed during the run, TrainingError for numbers that are NaN or infinite, ALRFormatError for
-    a bad row and AudioError for a bad clip. An error that stops a run under way carries a note of
-    what is complete.
+    RunError if the run can't start or resume in the folder, or if rows or clips changed during it,
+    TrainingError for NaN and infinity, ALRFormatError and AudioError for bad rows and clips. An
+    error that stops a run under way carries a note of what is complete.
     """
-    # what surrounds a run: a reader of the method needs none of it
+    # what surrounds a run; the method can be read without it
     from .runs.adapter import save_adapter
     from .runs.folder import RunFolder
     from .runs.measuring import measure

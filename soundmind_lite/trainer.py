@@ -2,18 +2,15 @@
 
 Plain GRPOTrainer samples completions conditioned on the audio and scores them without it: the
 processor's features reach `generate` and are dropped before each log-prob pass, with no error.
-Here they travel with their rows from sampling to the loss, and every pass gets them.
-
-The trainer overrides methods of TRL's and copies none of its code; `tests/test_trl.py` names what
-it relies on. Guards against bad numbers, logs of rollouts and timing are in `runs.guards`, the
-shared prefix, which makes the same passes faster, is in `fast.shared_prefix`.
+Here they travel with their rows from sampling to the loss. TRL's methods are overridden, none of
+its code is copied; `tests/test_trl.py` names what is relied on. Guards and logs are in
+`runs.guards`, the shared prefix, which makes the same passes faster, in `fast.shared_prefix`.
 """
 
 import inspect
 from functools import partial
 
 import torch
-from datasets import Audio
 from trl import GRPOTrainer
 
 from . import models
@@ -23,30 +20,31 @@ from .prompts import audio_parts, with_audio
 
 ALGORITHMS = ("grpo", "reinforce++")
 TRL_SIGNATURE = inspect.signature(GRPOTrainer)
-OWN_PARAMETER = inspect.Parameter("algorithm", inspect.Parameter.KEYWORD_ONLY, default="grpo")
+ALGORITHM = inspect.Parameter("algorithm", inspect.Parameter.KEYWORD_ONLY, default="grpo")
 
 
 class AudioGRPOTrainer(GRPOTrainer):
     """GRPOTrainer for rows with an `audio` column beside a conversational `prompt`.
 
     Takes GRPOTrainer's arguments in its order, and `algorithm`: "reinforce++" replaces the
-    group-relative advantages by `batch_advantages`. A prompt has plain string content; the audio
-    becomes the first part of its last user turn. `audio` is a path, a float array at 16 kHz,
-    `{"path", "bytes"}`, a `datasets.Audio` value, or None for a row without audio.
-    `processing_class` defaults to the audio processor of the model's checkpoint.
+    group-relative advantages by `batch_advantages`. A row's `audio` is a path, a float array at
+    16 kHz, `{"path", "bytes"}`, a `datasets.Audio` value, or None; it becomes the first part of
+    the prompt's last user turn. `processing_class` defaults to the processor of the checkpoint.
 
     Raises NotImplementedError where TRL would score without the audio (vLLM, `rollout_func`,
-    images), AudioError, naming the row, for a clip that can't be used, and ValueError if the audio
-    placeholders of a prompt and its features don't match.
+    images), AudioError, naming the row, for a clip that can't be used, and ValueError if a prompt's
+    audio placeholders and features don't match.
     """
 
     __signature__ = TRL_SIGNATURE.replace(
-        parameters=[*TRL_SIGNATURE.parameters.values(), OWN_PARAMETER]
+        parameters=[*TRL_SIGNATURE.parameters.values(), ALGORITHM]
     )
     # what travels with each row: lists with a tensor a row, which TRL shuffles and splits
     audio_fields: tuple[str, ...] = AUDIO_FIELDS
 
     def __init__(self, *args, algorithm: str = "grpo", **kwargs):
+        from .alr.audio_column import undecoded  # for columns of the kind datasets.Audio
+
         given = TRL_SIGNATURE.bind(*args, **kwargs).arguments
         self.algorithm = check_algorithm(algorithm)
         self._audio: dict[str, list[torch.Tensor]] = {}  # of the rows that are sampled or scored
@@ -54,13 +52,11 @@ class AudioGRPOTrainer(GRPOTrainer):
         if isinstance(given.get("reward_funcs"), tuple):
             given["reward_funcs"] = list(given["reward_funcs"])
         for name in ("train_dataset", "eval_dataset"):
-            given[name] = with_undecoded_audio(given.get(name))
+            given[name] = undecoded(given.get(name))
         if isinstance(given["model"], str):
-            options = getattr(given.get("args"), "model_init_kwargs", None) or {}
-            quantization = given.pop("quantization_config", None)
-            given["model"] = models.load_thinker(
-                given["model"], quantization_config=quantization, **options
-            )
+            options = dict(getattr(given.get("args"), "model_init_kwargs", None) or {})
+            options["quantization_config"] = given.pop("quantization_config", None)
+            given["model"] = models.load_thinker(given["model"], **options)
         if given.get("processing_class") is None:
             given["processing_class"] = models.load_processor(given["model"].config._name_or_path)
         if "audio" in (getattr(given["train_dataset"], "column_names", None) or ()):
@@ -68,8 +64,7 @@ class AudioGRPOTrainer(GRPOTrainer):
             check_sampling(use_vllm, given.get("rollout_func"))
         super().__init__(**given)
         config = self.accelerator.unwrap_model(self.model).config
-        self._audio_token = config.audio_token_id
-        self._audio_start = config.audio_start_token_id
+        self._audio_token, self._audio_start = config.audio_token_id, config.audio_start_token_id
         # TRL suppresses the image placeholder alone; `generate` reads one of these, evaluation both
         suppressed = set(self.generation_config.suppress_tokens or ())
         suppressed.update(models.placeholder_ids(config))
@@ -90,9 +85,9 @@ class AudioGRPOTrainer(GRPOTrainer):
             inputs = [with_audio_part(row) for row in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self.algorithm == "reinforce++":
-            start = self.accelerator.process_index * len(inputs)
+            own = self.accelerator.process_index * len(inputs)
             advantages = batch_advantages(self._summed_rewards)
-            output["advantages"] = advantages[start : start + len(inputs)]
+            output["advantages"] = advantages[own : own + len(inputs)]
         output.update(self._audio)
         return output
 
@@ -189,17 +184,6 @@ def with_audio_part(row: dict) -> dict:
     for part in audio_parts([prompt]):
         part["row"] = str(row.get("id", "without id"))
     return {**row, "prompt": prompt}
-
-
-def with_undecoded_audio(dataset):
-    """The dataset (or a dict of them) with a `datasets.Audio` column as {"path", "bytes"}, which
-    `load_audio` decodes: datasets' own decoder needs another package."""
-    if isinstance(dataset, dict):
-        return {name: with_undecoded_audio(part) for name, part in dataset.items()}
-    features = getattr(dataset, "features", None) or {}
-    if isinstance(features.get("audio"), Audio):
-        return dataset.cast_column("audio", Audio(decode=False))
-    return dataset
 
 
 def concatenated(chunks: list[tuple]) -> tuple:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from soundmind_lite.audio import AudioError, load_audio
+from soundmind_lite.evaluation import answer_rows
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def broken(tmp_path, kind, tone):
     elif kind == "corrupt":
         path.write_bytes(b"RIFF" + bytes(range(256)) * 8)
     elif kind == "text":
-        path.write_text("this is no sound")
+        path.write_text("this is not audio")
     elif kind == "header only":
         path.write_bytes(tone().read_bytes()[:44])
     elif kind == "short":
@@ -71,17 +72,17 @@ def broken(tmp_path, kind, tone):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("missing", "no such file"),
+        ("missing", "No such file"),
         ("empty", "not a readable sound"),
         ("corrupt", "not a readable sound"),
         ("text", "not a readable sound"),
-        ("header only", "0.000 s of sound"),
-        ("short", "0.010 s of sound"),
+        ("header only", "0.000 s long"),
+        ("short", "0.010 s long"),
         ("nan", "16000 of 16000 samples are NaN"),
         ("infinite", "1 of 16001 samples"),
         ("huge", "full scale is 1"),
         ("raw", "not a readable"),
-        ("long", "13.0 s of sound, the profile's limit is 12.0 s"),
+        ("long", "13.0 s long, the profile's limit is 12.0 s"),
         ("folder", "not a file"),
     ],
 )
@@ -93,8 +94,41 @@ def test_an_unusable_clip_says_why(tmp_path, tone, kind, message):
 
 
 def test_the_evaluation_names_the_row(tiny, test_rows, tone):
-    from soundmind_lite import evaluation
-
+    model, processor = tiny
     row = test_rows[0] | {"question_audio": str(tone("long.wav", seconds=13))}
     with pytest.raises(AudioError, match=f"row test/{row['id']}: .*long.wav: 13.0 s"):
-        evaluation.answer_rows(*tiny, [row])
+        answer_rows(model, [row], processing_class=processor)
+
+
+FORMS = {
+    "a path": lambda path: path,
+    "a string": str,
+    "a path of datasets.Audio": lambda path: {"path": str(path), "bytes": None},
+    "bytes": lambda path: {"path": None, "bytes": path.read_bytes()},
+    "an array": load_audio,
+    "a list": lambda path: load_audio(path).tolist(),
+    "an array with its rate": lambda path: {"array": load_audio(path), "sampling_rate": 16_000},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_clip_in_every_form_is_the_same_array(form, tone):
+    path = tone(seconds=0.5)
+    np.testing.assert_array_equal(load_audio(FORMS[form](path)), load_audio(path))
+
+
+@pytest.mark.parametrize(
+    ("clip", "words"),
+    [
+        (np.zeros(16_000 * 13), "the array: 13.0 s long, the profile's limit is 12.0 s"),
+        (np.full(16_000, np.nan), "the array: 16000 of 16000 samples are NaN"),
+        (np.zeros((2, 16_000)), "the array: expected a mono array"),
+        ([], "the array: expected a mono array"),
+        ({"path": "a.wav", "bytes": b"RIFF"}, "a.wav: not a readable sound file"),
+        ({"path": None, "bytes": b"RIFF"}, "a clip of 4 bytes: not a readable sound file"),
+        ({"path": None, "bytes": None}, "None: No such file"),
+    ],
+)
+def test_an_unusable_clip_in_every_form_says_why(clip, words):
+    with pytest.raises(AudioError, match=words):
+        load_audio(clip, max_seconds=12)

@@ -288,7 +288,7 @@ def test_evaluation_rows_and_own_adapter_go_through_trainer_for(tiny, two_length
     [
         (13, "13.0 s long, the profile's limit is 12.0 s"),
         (0.01, "0.010 s long"),
-        (None, "no such file"),
+        (None, "No such file"),
     ],
 )
 def test_training_names_the_row_of_a_bad_clip(fresh_tiny, tone, tmp_path, seconds, message):

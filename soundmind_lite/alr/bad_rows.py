@@ -4,7 +4,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from ..audio import AudioError, load_audio, of_row
+from ..audio import AudioError, load_audio, named
 from ..data import CLIPS, ALRFormatError, row_name
 
 POLICIES = ("raise", "skip")
@@ -104,7 +104,7 @@ def usable(rows: list[dict], bad: BadRows, *, damaged: dict[str, str], limit: fl
 def check_clips(row: dict, damaged: dict[str, str], limit: float | None) -> None:
     """AudioError, with the row's name, if a clip is damaged, or with `limit` can't be read."""
     limits = {"question_audio": limit, "answer_audio": None}
-    with of_row(row_name(row)):
+    with named(f"row {row_name(row)}"):
         for column in CLIPS:
             clip = row[column]
             if clip in damaged:

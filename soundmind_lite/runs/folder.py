@@ -1,4 +1,9 @@
-"""The folder of a run: what may start or resume in it, and what is complete when it stops."""
+"""The folder of a run: what may start or resume in it, and what is complete when it stops.
+
+It holds `run.json` (what the run is), `result.json`, `metrics.jsonl` (a line a step),
+`completions.jsonl` (a line a sampled completion), `before.json` and `after.json` (every test
+answer), `skipped.json` (rows left out, if any), `curves.png`, `adapter/` and `checkpoint-N/`.
+"""
 
 import tempfile
 import time

@@ -111,7 +111,7 @@ class Guards:
         without = rewards.isnan().all(dim=1)
         if without.any():
             count = f"{int(without.sum())} of {len(without)} completions"
-            raise TrainingError(f"{self._step()}: no reward function returned a reward for {count}")
+            raise TrainingError(f"{self._step_name()}: no reward function returned a reward for {count}")
         self._scored = (completions, rewards)
         return rewards
 
@@ -121,7 +121,7 @@ class Guards:
         if not torch.isfinite(loss):
             rows = ", ".join(self._row_ids)
             what = f"the loss is {loss.item()}; rows of this step: {rows}"
-            raise TrainingError(f"{self._step()}: {what}. {REMEDY}")
+            raise TrainingError(f"{self._step_name()}: {what}. {REMEDY}")
         return loss
 
     def log(self, logs, start_time=None):
@@ -136,7 +136,7 @@ class Guards:
         self.seconds = dict.fromkeys(PHASES, 0.0)
         super().log(logs | seconds, start_time)
 
-    def _step(self) -> str:
+    def _step_name(self) -> str:
         return f"step {self.state.global_step + 1}"
 
     def _write_rollouts(self, inputs, advantages):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .. import speech
+from ..audio import SAMPLE_RATE, load_clip
+from ..data import ALRFormatError, reasoning_words, row_name
 from ..rewards import CLOSE, OPEN
 
 # About four minutes of speech. A longer text is not spoken and gets no reward.
@@ -33,6 +35,21 @@ MISHEARD = {
 }
 # Whisper often fills the pause after "answer" with "it".
 HEARD_ANSWER = re.compile(r"\banswer(?: is| it| it is| it's)? (not entailed|entailed)$")
+
+
+def reference_seconds(row: dict) -> float:
+    """Seconds of speech of a row's own answer: in its clip, or estimated from its words.
+
+    Raises ALRFormatError for a clip without speech, AudioError for one that can't be used.
+    """
+    if row["answer_audio"] is None:
+        return (reasoning_words(row) + 2) / WORDS_PER_SECOND  # and the two words of the answer
+    clip = load_clip(row_name(row), row["answer_audio"])
+    seconds = speech.speech_seconds(clip, SAMPLE_RATE)
+    if not seconds:
+        what = f"no speech is detected in {row['answer_audio']}"
+        raise ALRFormatError(f"row {row_name(row)}: {what}; leave the row out")
+    return seconds
 
 
 @dataclass(frozen=True)

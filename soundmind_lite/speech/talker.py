@@ -37,6 +37,16 @@ def has_talker(profile: Profile) -> bool:
     return hasattr(config, "talker_config")
 
 
+def quantization_config(profile: Profile):
+    """That of the thinker, for a checkpoint loaded with the parts that speak, which stay as they
+    are."""
+    config = models.quantization_config(profile)
+    if config is not None:
+        thinker = [f"thinker.{name}" for name in models.KEPT_MODULES]
+        config.llm_int8_skip_modules = [*thinker, "talker", "token2wav"]
+    return config
+
+
 def load_full(profile: Profile) -> tuple[Qwen2_5OmniForConditionalGeneration, AudioProcessor]:
     """`(model, processor)` of a full checkpoint, talker included.
 
@@ -50,7 +60,7 @@ def load_full(profile: Profile) -> tuple[Qwen2_5OmniForConditionalGeneration, Au
         model = Qwen2_5OmniForConditionalGeneration.from_pretrained(
             profile.model,
             dtype=getattr(torch, profile.dtype),
-            quantization_config=models.quantization_config(profile, full=True),
+            quantization_config=quantization_config(profile),
             **models.WEIGHTS_ONLY,
         )
     except UnpicklingError as error:

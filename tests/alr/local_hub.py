@@ -191,6 +191,7 @@ def serving(monkeypatch, cache):
     constants = huggingface_hub.constants  # the environment was read when they were imported
     template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
@@ -200,4 +201,4 @@ def serving(monkeypatch, cache):
         hub.server.shutdown()
         hub.server.server_close()
         thread.join()
-        huggingface_hub.close_session()
+        huggingface_hub.utils.close_session()

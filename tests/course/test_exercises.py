@@ -42,7 +42,7 @@ def test_no_check_is_missing():
 
 
 def pass_at_k(n, c, k):
-    return evaluation.pass_at_k(samples=n, correct=c, k=k)
+    return estimators.pass_at_k(samples=n, correct=c, k=k)
 
 
 def audio_tokens(seconds):

@@ -4,7 +4,6 @@ The commands are those of the teacher kit's README. They need the extra `grade`.
 """
 
 import ast
-import copy
 import importlib.util
 import json
 import subprocess
@@ -107,42 +106,44 @@ def test_what_the_command_refuses(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.ipynb", "unknown.ipynb"]
 
 
-def write_class(folder):
-    """Six notebooks of lesson 03 in folder/class, and `loops` apart from them in folder/late/class.
+REPORT = """import soundmind_lite
 
-    Only the lesson's first cell, its imports and the exercises are kept, so that they are quick.
+found = profile.name, soundmind_lite.__file__, str(Path.cwd())
+Path({file!r}).write_text(" ".join(found))"""
+
+
+def write_notebook(path, answers, extra=""):
+    """Lesson 03 with these sources for its exercises, and one more cell after 03.2.
+
+    Only the first cell, the imports and the exercises are kept; those without an answer stay stubs.
     """
     lesson = nbformat.read(NOTEBOOKS / RULES, as_version=4)
+    sources = [code_of(NOTEBOOKS / RULES)[0], code_of(NOTEBOOKS / "solutions" / RULES)[1]]
+    for cell in lesson.cells:
+        for number, _ in otter.CHECK.findall(cell.source):
+            sources.append(answers.get(number, cell.source))
+            if number == "03.2":
+                sources.append(extra)
+    lesson.cells = [new_code_cell(source) for source in sources]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(lesson, path)
+
+
+def write_class(folder):
+    """Six notebooks in folder/class; `loops`, which gets less time, in folder/late/class."""
     solved = {}
-    solution = code_of(NOTEBOOKS / "solutions" / RULES)
-    for source in solution:
+    for source in code_of(NOTEBOOKS / "solutions" / RULES):
         for number, _ in otter.CHECK.findall(source):
             solved[number] = source
-    first, imports = code_of(NOTEBOOKS / RULES)[0], solution[1]
-
-    def write(name, answers, *, extra="", after="03.2", where=folder):
-        """A notebook with these solutions and stubs for all else; `extra` is one more cell."""
-        notebook = copy.deepcopy(lesson)
-        notebook.cells = [new_code_cell(first), new_code_cell(imports)]
-        for cell in lesson.cells:
-            for number, _ in otter.CHECK.findall(cell.source):
-                source = solved[number] if number in answers else cell.source
-                notebook.cells.append(new_code_cell(source))
-                if extra and number == after:
-                    notebook.cells.append(new_code_cell(extra))
-        (where / "class").mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, where / "class" / f"{name}.ipynb")
-
-    where = f"{str(folder / 'where.txt')!r}"
-    report = (
-        "import soundmind_lite\n\nwords = profile.name, soundmind_lite.__file__, str(Path.cwd())"
-    )
-    write("right", solved, extra=f"{report}\nPath({where}).write_text(' '.join(words))")
-    write("half", ["03.1", "03.2", "03.3"])
-    write("empty", [])
-    write("raises", set(solved) - {"03.4"}, extra='raise RuntimeError("no")\nx = 1')
-    write("dies", solved, extra="import os\n\nos._exit(3)")
-    write("loops", solved, extra="while True:\n    pass", where=folder / "late")
+    half = {number: solved[number] for number in ("03.1", "03.2", "03.3")}
+    fails = solved | {"03.4": "mended_reward = no_such_name"}
+    report = REPORT.format(file=str(folder / "where.txt"))
+    write_notebook(folder / "class" / "right.ipynb", solved, report)
+    write_notebook(folder / "class" / "half.ipynb", half)
+    write_notebook(folder / "class" / "empty.ipynb", {})
+    write_notebook(folder / "class" / "raises.ipynb", fails)
+    write_notebook(folder / "class" / "dies.ipynb", solved, "import os\n\nos._exit(3)")
+    write_notebook(folder / "late" / "class" / "loops.ipynb", solved, "while True:\n    pass")
 
 
 @pytest.fixture(scope="module")
