@@ -46,12 +46,16 @@ def train(args) -> None:
 
 def evaluate(args) -> None:
     from . import profiles
-    from .runs.evaluating import evaluate
-    from .runs.folder import read_result
     from .scale.doctor import require
 
     check_target(args.out, "--out")
-    require(profiles.get(read_result(args.run)["profile"] if args.run else args.profile))
+    if args.run is None:
+        require(profiles.get(args.profile))
+    from .runs.adapter import profile_of
+    from .runs.evaluating import evaluate
+
+    if args.run is not None:
+        require(profile_of(args.run))
     result = evaluate(
         args.profile,
         args.run,
@@ -127,7 +131,7 @@ def site(args) -> None:
 
 def check_target(file: Path | None, option: str) -> None:
     """Reports before the long work, not after it, that its figures can't be written."""
-    from .runs.folder import check_writable
+    from .runs.files import check_writable
 
     if file is None:
         return

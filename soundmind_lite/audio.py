@@ -44,7 +44,7 @@ def load_audio(clip: Clip, max_seconds: float | None = None) -> np.ndarray:
     return audio
 
 
-def load_clip(row: str, clip: Clip, max_seconds: float | None = None) -> np.ndarray:
+def load_clip(row: str, clip: Clip, *, max_seconds: float | None = None) -> np.ndarray:
     """`load_audio` for the clip of a row, whose name is then part of every error."""
     with named(f"row {row}"):
         return load_audio(clip, max_seconds)
@@ -74,7 +74,7 @@ def checked(audio: np.ndarray) -> np.ndarray:
     return audio
 
 
-def resampled(audio: np.ndarray, sample_rate: int, target_rate: int = SAMPLE_RATE) -> np.ndarray:
+def resampled(audio, sample_rate: int, *, target_rate: int = SAMPLE_RATE) -> np.ndarray:
     """The checked array at `target_rate` Hz."""
     import soxr
 

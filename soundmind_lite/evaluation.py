@@ -122,11 +122,12 @@ def sounds(rows: list[dict], control: str, *, limit: float, only) -> list[np.nda
     """The clips, 16 kHz, for the rows with the indices `only`: their own ("true"), zeros of the
     same length ("silent"), or another row's ("swapped"). `limit` is in seconds."""
     if control not in AUDIO_CONTROLS:
-        known = ", ".join(AUDIO_CONTROLS)
-        raise ValueError(f"there is no audio control {control!r}; choose one of {known}")
+        raise ValueError(
+            f"there is no audio control {control!r}; choose {', '.join(AUDIO_CONTROLS)}"
+        )
     sources = donors([row["label"] for row in rows]) if control == "swapped" else range(len(rows))
     chosen = [rows[sources[i]] for i in only]
-    clips = [load_clip(row_name(row), row["question_audio"], limit) for row in chosen]
+    clips = [load_clip(row_name(row), row["question_audio"], max_seconds=limit) for row in chosen]
     return [np.zeros_like(clip) for clip in clips] if control == "silent" else clips
 
 

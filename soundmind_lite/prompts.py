@@ -1,7 +1,4 @@
-"""What is asked, the same for every profile, and how audio becomes a part of a chat message.
-
-A processor's chat template turns these messages into text and audio tokens.
-"""
+"""What is asked, the same for every profile, and how audio becomes a part of a chat message."""
 
 import re
 

@@ -85,13 +85,13 @@ def text_length_reward(
     >>> text_length_reward(["<think>one two</think>"], reference_length=[4])
     [0.5]
     """
-    check_references("reference_length", reference_length, "words")
+    check_references("reference_length", reference_length, unit="words")
     lengths = [len(reasoning_of(completion_text(c)).split()) for c in completions]
     pairs = zip(lengths, reference_length, strict=True)
     return [min(1.0, words / reference) for words, reference in pairs]
 
 
-def check_references(name: str, values: list[float], unit: str) -> None:
+def check_references(name: str, values: list[float], *, unit: str) -> None:
     """ValueError unless every reference is a positive number."""
     for value in values:
         if not (isinstance(value, Real) and math.isfinite(value) and value > 0):

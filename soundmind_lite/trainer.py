@@ -93,9 +93,10 @@ class AudioGRPOTrainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts):
         parts = audio_parts(prompts)
-        limit = models.max_audio_seconds(self.processing_class) if parts else None
         for part in parts:  # of a copy that TRL makes for each rollout
-            part["audio"] = load_clip(part.pop("row", "without id"), part["audio"], limit)
+            limit = models.max_audio_seconds(self.processing_class)
+            name = part.pop("row", "without id")
+            part["audio"] = load_clip(name, part["audio"], max_seconds=limit)
         prompt_ids, images, fields = super()._tokenize_prompts(prompts)
         if parts:
             features, mask = models.used_frames(*(fields[name] for name in AUDIO_FIELDS))
@@ -164,8 +165,7 @@ def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
 def check_algorithm(algorithm: str) -> str:
     """The algorithm itself, or ValueError with those there are."""
     if algorithm not in ALGORITHMS:
-        known = ", ".join(ALGORITHMS)
-        raise ValueError(f"there is no algorithm {algorithm!r}; choose one of {known}")
+        raise ValueError(f"there is no algorithm {algorithm!r}; choose {' or '.join(ALGORITHMS)}")
     return algorithm
 
 

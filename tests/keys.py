@@ -35,7 +35,7 @@ def keys_in(text: str) -> list[str]:
 
 
 def all_text(folder: Path):
-    """(file, text) of every file below a folder that git wouldn't ignore, as far as it is readable as text."""
+    """(file, text) of every file below a folder that git wouldn't ignore, as far as it is text."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=folder,

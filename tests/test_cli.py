@@ -141,20 +141,41 @@ def test_evaluate_prints_figures(tmp_path):
 
 
 def test_importing_loads_nothing_heavy():
+    """Under half a second, too: whatever isn't loaded costs no time."""
     modules = "soundmind_lite, soundmind_lite.rewards, soundmind_lite.profiles, soundmind_lite.data"
-    code = f"import sys, {modules}; print([m for m in ('torch', 'transformers', 'trl', 'datasets', 'librosa') if m in sys.modules])"
+    heavy = ("torch", "transformers", "trl", "datasets", "librosa", "numpy")
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_evaluate_hears_what_it_needs_and_lists_what_it_leaves_out(
+def test_the_names_of_the_package_can_be_imported_from_it():
+    """Those of the README, each from the module that defines it."""
+    import soundmind_lite
+
+    assert set(soundmind_lite.__all__) <= set(dir(soundmind_lite))
+    for name in soundmind_lite.__all__:
+        assert getattr(soundmind_lite, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'GRPOTrainer'"):
+        soundmind_lite.GRPOTrainer
+
+
+def test_the_command_line_speaks_of_its_own_flags(stopped):
+    """The library's errors name arguments; here they become flags, and a stop says what is complete."""
+    done = run("train", "--out", stopped)
+    assert "already holds a run; resume it with --resume, or choose another --out" in done.stderr
+
+
+def test_evaluate_reads_what_it_needs_and_lists_what_it_leaves_out(
     eight_rows, tmp_path, monkeypatch, capsys
 ):
-    """Questions that are read need no sound; where they are heard, rows without it stop the command or are left out."""
+    """Questions that are text need no audio; where they are audio, rows without it stop the command
+    or are left out."""
     import shutil
     from dataclasses import replace
 
-    from soundmind_lite import __main__, data, profiles
+    from soundmind_lite import __main__, profiles
+    from soundmind_lite.alr.bad_rows import SkippedRows
 
     monkeypatch.setattr(
         warnings, "formatwarning", warnings.formatwarning
@@ -178,7 +199,7 @@ def test_evaluate_hears_what_it_needs_and_lists_what_it_leaves_out(
     assert json.loads((tmp_path / "read.json").read_text())["n"] == 8
     assert evaluate() == 1
     assert "error: row test/0001: " in capsys.readouterr().err
-    with pytest.warns(data.SkippedRows, match="2 of 8 rows are left out:"):
+    with pytest.warns(SkippedRows, match="2 of 8 rows are left out:"):
         assert evaluate("--on-bad-row", "skip", "--out", tmp_path / "heard.json") == 0
     heard = json.loads((tmp_path / "heard.json").read_text())
     assert (heard["n"], heard["skipped_rows"], [s["row"] for s in heard["skipped"]]) == (

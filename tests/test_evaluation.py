@@ -1,12 +1,19 @@
-"""The statistics against known values, and the listening controls."""
+"""The statistics against known values, and the audio controls."""
 
 import math
 
 import numpy as np
 import pytest
+import torch
 
-from soundmind_lite import evaluation
-from soundmind_lite.evaluation import donors, paired_p, quotes_premises, sounds, wilson_interval
+from soundmind_lite.evaluation import (
+    answer_rows,
+    donors,
+    paired_p,
+    quotes_premises,
+    sounds,
+    wilson_interval,
+)
 
 
 def test_wilson_against_published_values():
@@ -50,21 +57,27 @@ def test_swapping_needs_both_labels(labels):
         donors(labels)
 
 
-def test_the_controls_change_the_sound_alone(test_rows):
+def clips_of(rows, control):
+    return sounds(rows, control, limit=12, only=range(len(rows)))
+
+
+def test_the_controls_change_the_audio_alone(test_rows):
     rows = test_rows[:8]
-    true, silent, swapped = (sounds(rows, control, 12) for control in ("true", "silent", "swapped"))
+    true, silent, swapped = (clips_of(rows, kind) for kind in ("true", "silent", "swapped"))
     assert [len(a) for a in true] == [len(a) for a in silent]
     assert not any(a.any() for a in silent)
     assert not any(len(a) == len(b) and np.array_equal(a, b) for a, b in zip(true, swapped))
     with pytest.raises(ValueError, match="no audio control 'loud'"):
-        sounds(rows, "loud", 12)
+        clips_of(rows, "loud")
 
 
 def test_a_control_or_setting_that_makes_no_sense_is_an_error(tiny, test_rows):
-    with pytest.raises(ValueError, match="'silent' changes the sound"):
-        evaluation.answer_rows(*tiny, test_rows[:2], setting="text-text", control="silent")
+    model, processor = tiny
+    options = dict(processing_class=processor)
+    with pytest.raises(ValueError, match="'silent' changes the audio"):
+        answer_rows(model, test_rows[:2], setting="text-text", control="silent", **options)
     with pytest.raises(ValueError, match="no setting 'banana'"):
-        evaluation.answer_rows(*tiny, test_rows[:2], setting="banana")
+        answer_rows(model, test_rows[:2], setting="banana", **options)
 
 
 def test_premises_are_quoted_word_for_word_or_not_at_all():
@@ -73,7 +86,10 @@ def test_premises_are_quoted_word_for_word_or_not_at_all():
         minor_premise="some birds are cats",
         conclusion="no dogs are birds",
     )
-    said = "Major premise: all cats are dogs. Minor premise: some birds are cats. Conclusion: no dogs are birds."
+    said = (
+        "Major premise: all cats are dogs. Minor premise: some birds are cats. "
+        "Conclusion: no dogs are birds."
+    )
     assert quotes_premises(row, said)
     assert not quotes_premises(row, said.replace("some birds", "all birds"))
     assert not quotes_premises(row, said.replace("no dogs are birds", "no dogs are birdsong"))
@@ -81,19 +97,18 @@ def test_premises_are_quoted_word_for_word_or_not_at_all():
 
 def test_the_order_and_the_batches_change_no_answer(tiny, test_rows):
     rows = test_rows[:6]
-    together = evaluation.answer_rows(*tiny, rows, batch_size=6)
-    alone = evaluation.answer_rows(*tiny, rows, batch_size=1)
+    model, processor = tiny
+    together = answer_rows(model, rows, processing_class=processor, batch_size=6)
+    alone = answer_rows(model, rows, processing_class=processor, batch_size=1)
     assert [a.completion for a in together] == [a.completion for a in alone]
     assert [a.id for a in together] == [r["id"] for r in rows]
 
 
 def test_a_seed_gives_the_same_samples_and_leaves_the_random_state_alone(tiny, test_rows):
-    import torch
-
+    model, processor = tiny
     state = torch.random.get_rng_state()
-    first, again, other = (
-        evaluation.answer_rows(*tiny, test_rows[:8], sample=True, seed=s) for s in (0, 0, 1)
-    )
+    options = dict(processing_class=processor, sample=True)
+    first, again, other = (answer_rows(model, test_rows[:8], seed=s, **options) for s in (0, 0, 1))
     assert first == again
     assert first != other
     assert torch.equal(state, torch.random.get_rng_state())

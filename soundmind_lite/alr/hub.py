@@ -4,6 +4,10 @@ import re
 from contextlib import suppress
 
 import huggingface_hub as hub
+from huggingface_hub import constants
+from huggingface_hub.errors import RemoteEntryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import silent_tqdm
 
 from .sources import Folder, cache_folder, reported
 
@@ -25,9 +29,9 @@ class Hub(Folder):
             kinds = "a folder, a zip or a hub id (owner/name)"
             raise ValueError(f"{name!r} is neither 'mini' nor {kinds}")
         repo, _, revision = name.partition("@")
-        self.cache = cache_folder(hub.constants.HF_HUB_CACHE)
+        self.cache = cache_folder(constants.HF_HUB_CACHE)
         self.commit = {"repo_id": repo, "repo_type": "dataset"}
-        folder = self.cache / hub.file_download.repo_folder_name(**self.commit)
+        folder = self.cache / repo_folder_name(**self.commit)
         with reported(name, "is it a folder that isn't there, or a hub id without a network?"):
             resolved = hub.resolve_revision(
                 **self.commit, revision=revision or None, cache_dir=self.cache
@@ -53,9 +57,8 @@ class Hub(Folder):
         file = {"filename": name, "cache_dir": self.cache, **self.commit}
         if hub.try_to_load_from_cache(**file) is hub._CACHED_NO_EXIST:
             return
-        absent, remedy = (
-            hub.errors.RemoteEntryNotFoundError,
-            "what is here already stays; try again",
-        )
-        with reported(f"{self.name}/{name}", remedy), suppress(absent):
-            hub.hf_hub_download(**file, tqdm_class=hub.utils.silent_tqdm)
+        with (
+            reported(f"{self.name}/{name}", "what is here already stays; try again"),
+            suppress(RemoteEntryNotFoundError),
+        ):
+            hub.hf_hub_download(**file, tqdm_class=silent_tqdm)

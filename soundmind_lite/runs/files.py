@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -56,3 +57,15 @@ def keep_steps(file: Path, last_step: int) -> None:
             what = f"{file}, line {number} is damaged ({error!s:.100})"
             raise RunError(f"{what}; fix or delete it") from error
     write_text(file, "".join(kept))
+
+
+def check_writable(folder: Path) -> None:
+    """RunError if no file can be made in the folder, or where it would be made: to be asked before
+    long work that ends with a file there."""
+    nearest = folder.absolute()
+    try:
+        nearest = next(path for path in (nearest, *nearest.parents) if path.exists())
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:
+        what = f"nothing can be written to {folder}: {nearest}: {error.strerror}"
+        raise RunError(f"{what}; choose another folder") from error

@@ -5,7 +5,6 @@ It holds `run.json` (what the run is), `result.json`, `metrics.jsonl` (a line a 
 answer), `skipped.json` (rows left out, if any), `curves.png`, `adapter/` and `checkpoint-N/`.
 """
 
-import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -22,7 +21,7 @@ from ..profiles import PROFILES, Profile
 from ..speech.talker import Talker
 from . import report
 from .checkpoints import CLOCK, complete_checkpoints, keep_newest, last_complete, step_of
-from .files import RunError, keep_steps, read_json, write_json
+from .files import RunError, check_writable, keep_steps, read_json, write_json
 from .guards import reward_name
 from .log import METRICS, RunLog, breakdown
 from .measuring import Measurement
@@ -195,18 +194,6 @@ def check_folder(path: Path, resume: bool, facts: dict) -> Path | None:
             what = f"{path} holds another run ({', '.join(named)})"
             raise RunError(f"{what}; resume it with its own settings")
     return last_complete(path)
-
-
-def check_writable(folder: Path) -> None:
-    """RunError if no file can be made in the folder, or where it would be made: to be asked before
-    long work that ends with a file there."""
-    nearest = folder.absolute()
-    try:
-        nearest = next(path for path in (nearest, *nearest.parents) if path.exists())
-        tempfile.TemporaryFile(dir=nearest).close()
-    except OSError as error:
-        what = f"nothing can be written to {folder}: {nearest}: {error.strerror}"
-        raise RunError(f"{what}; choose another folder") from error
 
 
 def check_rows(path: Path, fingerprint: str) -> None:

@@ -111,7 +111,9 @@ class Guards:
         without = rewards.isnan().all(dim=1)
         if without.any():
             count = f"{int(without.sum())} of {len(without)} completions"
-            raise TrainingError(f"{self._step_name()}: no reward function returned a reward for {count}")
+            raise TrainingError(
+                f"{self._step_name()}: no reward function returned a reward for {count}"
+            )
         self._scored = (completions, rewards)
         return rewards
 

@@ -14,7 +14,8 @@ from ..profiles import Profile
 from ..runs import report
 from ..runs.adapter import profile_of, with_adapter
 from ..runs.files import RunError, read_json
-from ..runs.folder import check_writable, read_result
+from ..runs.files import check_writable
+from ..runs.folder import read_result
 
 CARD = """# {model}, trained on spoken logic questions
 

@@ -34,7 +34,7 @@ def audio_length_reward(
     Silence gets 0.0, and so does a completion that can't be spoken. Raises ValueError unless each
     of the `reference_seconds` is a positive number.
     """
-    check_references("reference_seconds", reference_seconds, "seconds")
+    check_references("reference_seconds", reference_seconds, unit="seconds")
     speeches = voice([completion_text(completion) for completion in completions], **columns)
     earned = []
     for speech, reference in zip(speeches, reference_seconds, strict=True):

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import huggingface_hub
+from huggingface_hub import constants, hf_api
+from huggingface_hub.utils import _http
 
 NAME = "owner/small-alr"
 SIGNATURE = "Signature=geheim123&Key-Pair-Id=geheim456"
@@ -188,10 +189,10 @@ def serving(monkeypatch, cache):
     thread = threading.Thread(target=hub.server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     url = f"http://127.0.0.1:{hub.port}"
-    constants = huggingface_hub.constants  # the environment was read when they were imported
+    # the environment was read when these were imported
     template = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", url)
+    monkeypatch.setattr(hf_api.api, "endpoint", url)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
@@ -201,4 +202,4 @@ def serving(monkeypatch, cache):
         hub.server.shutdown()
         hub.server.server_close()
         thread.join()
-        huggingface_hub.utils.close_session()
+        _http.close_session()

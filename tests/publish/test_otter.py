@@ -181,7 +181,7 @@ def test_the_table_is_the_one_that_the_readme_shows(course):
         "raises,1,1,1,0,1,1,5",
         "right,1,1,1,1,1,1,6",
     ]
-    assert block("submission,", "csv") == table
+    assert block("submission,", "text") == table
 
 
 @needs_otter

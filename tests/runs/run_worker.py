@@ -1,8 +1,13 @@
-"""A small run in a process of its own, for tests that launch several of them or kill one: `run_worker.py OUT DATA [--given] [--resume] [--skip] [--micro-batch N]`; a "%r" in DATA becomes the number of the process.
+"""A small run in a process of its own, for tests that launch several of them or kill one.
 
-`run_worker.py --nursery` does the slow imports once. Then each line that it reads, a JSON object with `out`, `data` and perhaps `resume`, `kill_at` and
-`delay`, is a run in a child process of it, and each line that it writes is how that child ended (0, the number of a signal, or minus its exit code) and how often it changed a file or folder of its own. `kill_at` N
-sends SIGKILL when the run is about to make its N-th change, or `delay` seconds later.
+`run_worker.py OUT DATA [--given] [--resume] [--skip] [--batch N]`; a "%r" in DATA becomes the
+number of the process.
+
+`run_worker.py --nursery` does the slow imports once. Then each line that it reads, a JSON object
+with `out`, `data` and perhaps `resume`, `kill_at` and `delay`, is a run in a child process of it,
+and each line that it writes is how that child ended (0, the number of a signal, or minus its exit
+code) and how often it changed a file or folder of its own. `kill_at` N sends SIGKILL when the run
+is about to make its N-th change, or `delay` seconds later.
 """
 
 import argparse
@@ -17,7 +22,7 @@ from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 
 from soundmind_lite import profiles, train
-from soundmind_lite.grpo import AudioGRPOTrainer
+from soundmind_lite.trainer import AudioGRPOTrainer
 
 COMPLETIONS = (
     "<think>Major premise: all cats are dogs. So all cats are dogs.</think>\nAnswer: entailed",
@@ -29,7 +34,7 @@ SMALL = dict(
     name="small",
     num_generations=4,
     prompts_per_step=4,
-    steps=4,
+    max_steps=4,
     save_steps=2,
     max_completion_length=20,
     beta=0.1,
@@ -46,37 +51,27 @@ def given(self, prompt_ids, *_, **__):
     ], None
 
 
-def run(
-    out: Path,
-    data: str,
-    resume: bool = False,
-    per_device_train_batch_size: int = 8,
-    on_bad_row: str = "raise",
-) -> None:
+def run(out: Path, data: str, *, resume=False, batch: int = 8, on_bad_row: str = "raise") -> None:
     data = data.replace("%r", os.environ.get("RANK", "0"))
-    profiles.PROFILES["small"] = replace(
-        profiles.get("tiny"),
-        data=data,
-        per_device_train_batch_size=per_device_train_batch_size,
-        **SMALL,
-    )
-    train.train("small", out, resume=resume, on_bad_row=on_bad_row)
+    sizes = dict(data=data, per_device_train_batch_size=batch, **SMALL)
+    profile = replace(profiles.get("tiny"), **sizes)
+    train.train(profile, out, resume=resume, on_bad_row=on_bad_row)
 
 
 def changes(event: str, args: tuple) -> bool:
-    """Is this audit event about to change a file? `open` tells the mode of open(), or the flags of os.open()."""
-    if event == "open":
-        mode, flags = args[1], args[2]
-        return (
-            any(c in "wax+" for c in mode)
-            if isinstance(mode, str)
-            else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-        )
-    return event in CHANGES
+    """Is this audit event about to change a file? `open` has the mode of open(), or the flags of
+    os.open()."""
+    if event != "open":
+        return event in CHANGES
+    mode, flags = args[1], args[2]
+    if isinstance(mode, str):
+        return any(letter in "wax+" for letter in mode)
+    return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
 
 def count_changes(out: str, number: int, delay: float, count) -> None:
-    """Counts this process's changes below `out`, in memory that its parent shares, and lets it die at that number of them."""
+    """Counts this process's changes below `out`, in memory that its parent shares, and lets it die
+    at that number of them."""
 
     def die():
         time.sleep(delay)
@@ -99,7 +94,7 @@ def nursery() -> None:
             os.dup2(log, 1)
             os.dup2(log, 2)
             count_changes(order["out"], order.get("kill_at", 0), order.get("delay", 0), count)
-            run(Path(order["out"]), order["data"], order.get("resume", False))
+            run(Path(order["out"]), order["data"], resume=order.get("resume", False))
             sys.stdout.flush()
             os._exit(0)
         print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), count.value, flush=True)
@@ -114,14 +109,9 @@ if __name__ == "__main__":
     parser.add_argument("--given", action="store_true")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--skip", action="store_true")
-    parser.add_argument("--micro-batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8)
     args = parser.parse_args()
     if args.given:
         AudioGRPOTrainer._generate_single_turn = given
-    run(
-        args.out,
-        args.data,
-        args.resume,
-        args.per_device_train_batch_size,
-        "skip" if args.skip else "raise",
-    )
+    on_bad_row = "skip" if args.skip else "raise"
+    run(args.out, args.data, resume=args.resume, batch=args.batch, on_bad_row=on_bad_row)

@@ -1,5 +1,5 @@
-"""Two runs in one folder, a full disk, a full memory, a folder that can't be written, rows and clips
-that are bad or change: the error says what is complete, and the run can be resumed from it.
+"""Two runs in one folder, a full disk or memory, a folder that can't be written, bad or changed rows
+and clips: the error says what is complete, and the run can be resumed from it.
 
 Killed runs are in test_processes.py.
 """
@@ -133,11 +133,11 @@ def test_a_clip_deleted_during_training_stops_it(own_rows, tmp_path):
                 clip.unlink()
         return [1.0] * len(completions)
 
-    with pytest.raises(AudioError, match=r"row 000\d: .*no such file"):
+    with pytest.raises(AudioError, match=r"row 000\d: .*No such file"):
         train.train("small", tmp_path / "run", max_steps=3, reward_funcs=[once])
     complete = checkpoints.complete_checkpoints(tmp_path / "run")
     assert [path.name for path in complete] == ["checkpoint-1", "checkpoint-2"]
-    with pytest.raises(AudioError, match="no such file"):
+    with pytest.raises(AudioError, match="No such file"):
         again(tmp_path / "run")
     shutil.copytree(kept, own_rows, dirs_exist_ok=True)
     assert again(tmp_path / "run")["steps"] == 3

@@ -1,5 +1,9 @@
-"""Runs in processes of their own. Two CPU processes (gloo) train like one: the same batch, rewards and weights; each hears its own clips, and one of
-them writes. A run that is killed without warning goes on as if nothing had happened."""
+"""Runs in processes of their own.
+
+Two CPU processes (gloo) train like one: the same batch, rewards and parameters; each reads its own
+clips, and one of them writes. A run that is killed without warning resumes as if nothing had
+happened.
+"""
 
 import json
 import os
@@ -16,9 +20,8 @@ from safetensors.torch import load_file
 
 from soundmind_lite.runs import checkpoints
 
-KILLS = int(
-    os.environ.get("SOUNDMIND_KILLS", 6)
-)  # a night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/test_processes.py -k killed`
+# A night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/runs/test_processes.py -k killed`
+KILLS = int(os.environ.get("SOUNDMIND_KILLS", 6))
 WORKER = str(ROOT / "tests" / "runs" / "run_worker.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {
@@ -59,17 +62,11 @@ def test_the_weights_are_the_same(two_runs):
 
 def test_rewards_and_batches_are_the_same(two_runs):
     one, two = (lines(folder / "metrics.jsonl") for folder in two_runs)
-    for name in (
-        "reward",
-        "reward_std",
-        "loss",
-        "grad_norm",
-        "rewards/answer_reward/mean",
-        "num_tokens",
-    ):  # TRL logs the KL as a mean of means
-        assert [m[name] for m in two] == pytest.approx(
-            [m[name] for m in one], rel=1e-3, abs=1e-6
-        ), name
+    # not the KL, which TRL logs as a mean of means
+    names = ("reward", "reward_std", "loss", "grad_norm", "rewards/answer_reward/mean")
+    for name in (*names, "num_tokens"):
+        expected = pytest.approx([entry[name] for entry in one], rel=1e-3, abs=1e-6)
+        assert [entry[name] for entry in two] == expected, name
     one, two = (sorted(map(json.dumps, lines(folder / "completions.jsonl"))) for folder in two_runs)
     assert one == two
     assert len(one) == 4 * 16
@@ -92,27 +89,25 @@ def test_processes_that_find_different_rows(eight_rows, tmp_path):
     (tmp_path / "data1" / "train" / "0003" / "question.ogg").write_bytes(b"cut")
     done = run(tmp_path / "run", tmp_path / "data%r", "--skip", launcher=TORCHRUN)
     assert done.returncode
-    assert (
+    words = (
         "the processes don't find the same rows and clips; can all of them read all of the data?"
-        in done.stderr
     )
+    assert words in done.stderr
     assert not (tmp_path / "run").exists()
 
 
 def test_a_batch_that_does_not_divide_is_named(eight_rows, tmp_path):
-    done = run(tmp_path / "run", eight_rows, "--micro-batch", "16", launcher=TORCHRUN)
-    assert (
-        "per_device_train_batch_size 16 on 2 processes does not divide the 16 completions of a step"
-        in done.stderr
-    )
+    done = run(tmp_path / "run", eight_rows, "--batch", "16", launcher=TORCHRUN)
+    words = "per_device_train_batch_size 16 × 2 process(es) does not divide the 16 completions"
+    assert words in done.stderr
 
 
 @pytest.mark.tried(
     "runs of two processes, stopped and resumed",
-    "the weights of the run that wasn't stopped, bit by bit",
+    "the parameters of the run that wasn't stopped, bit by bit",
 )
-def test_two_processes_go_on_from_their_checkpoint(two_runs, eight_rows, tmp_path):
-    """What a stop after the first checkpoint leaves: each process has its own random numbers in it."""
+def test_two_processes_resume_from_their_checkpoint(two_runs, eight_rows, tmp_path):
+    """What a stop after the first checkpoint leaves holds the random numbers of each process."""
     stopped = shutil.copytree(two_runs[1], tmp_path / "stopped")
     for name in ("result.json", "after.json"):
         (stopped / name).unlink()
@@ -128,7 +123,8 @@ def test_two_processes_go_on_from_their_checkpoint(two_runs, eight_rows, tmp_pat
 
 @pytest.fixture(scope="module")
 def child(eight_rows):
-    """Runs in a child process, which may be killed; returns how it ended, how many files and folders it changed, and the file of what it printed."""
+    """Runs in a child process, which may be killed; returns how it ended, how many files and
+    folders it changed, and the file of what it printed."""
     if not hasattr(os, "fork"):
         pytest.skip("the children are forks")
     command, pipe = [sys.executable, WORKER, "--nursery"], subprocess.PIPE
@@ -153,17 +149,17 @@ def child(eight_rows):
 @pytest.fixture(scope="module")
 def never_killed(child, tmp_path_factory):
     """The folder of a run, and how many files and folders it changed."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
+    folder = tmp_path_factory.mktemp("never") / "run"
     end, changes, log = child(folder)
     assert end == 0, log.read_text()[-2000:]
     return folder, changes
 
 
 @pytest.mark.tried(
-    "runs with the same seed", "the same completions and weights, bit by bit", each=2
+    "runs with the same seed", "the same completions and parameters, bit by bit", each=2
 )
 def test_the_same_seed_gives_the_same_run(child, never_killed, tmp_path):
-    """In two processes: every sampled completion and every weight."""
+    """In two processes: every sampled completion and every parameter."""
     never_killed, _ = never_killed
     assert child(tmp_path / "run")[0] == 0
     assert (tmp_path / "run" / "completions.jsonl").read_bytes() == (
@@ -177,18 +173,19 @@ def test_the_same_seed_gives_the_same_run(child, never_killed, tmp_path):
 
 @pytest.mark.tried(
     "runs killed without warning, while sampling or saving",
-    "resumed to the weights of the run that was never killed, bit by bit",
+    "resumed to the parameters of the run that was never killed, bit by bit",
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(KILLS))
-def test_a_killed_run_goes_on_bit_by_bit(number, child, never_killed, tmp_path):
-    """SIGKILL as a file or folder is about to change (even numbers) or in what follows, such as writing or sampling: the final weights are those of a run that was never killed."""
+def test_a_killed_run_resumes_bit_by_bit(number, child, never_killed, tmp_path):
+    """SIGKILL as a file or folder is about to change (even numbers) or in what follows, such as
+    writing or sampling: the final parameters are those of a run that was never killed."""
     rng, killed, (never_killed, changes) = random.Random(), tmp_path / "run", never_killed
     place, delay = rng.randint(1, changes), number % 2 * rng.uniform(0, 0.6)
     end, _, log = child(killed, kill_at=place, delay=delay)
     moment = f"killed {1000 * delay:.0f} ms after change {place} of {changes}"
-    assert end == signal.SIGKILL or (end == 0 and delay), (
-        moment + log.read_text()[-2000:]
-    )  # the end may come before the kill
+    ended_first = end == 0 and delay
+    assert end == signal.SIGKILL or ended_first, moment + log.read_text()[-2000:]
     if not (killed / "result.json").exists():
         end, _, log = child(killed, resume=(killed / "run.json").exists())
         assert end == 0, moment + log.read_text()[-2000:]
