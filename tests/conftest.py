@@ -45,7 +45,7 @@ def good_row(identifier="0001", label=1, major="a", answer="So it is.\n\nAnswer:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """A passed test reports what it tried; the properties of a report reach xdist's main process."""
+    """A passed test reports what it tried; properties of a report reach xdist's main process."""
     report = (yield).get_result()
     if call.when == "call" and report.passed:
         tried = [(*mark.args, mark.kwargs.get("each", 1)) for mark in item.iter_markers("tried")]
@@ -68,7 +68,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def tiny():
-    """`(model, processor)` of the tiny profile; a test that changes the model takes `fresh_tiny`."""
+    """`(model, processor)` of the tiny profile; tests that change the model take `fresh_tiny`."""
     from soundmind_lite import models
 
     return models.load("tiny")

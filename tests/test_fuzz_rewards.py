@@ -1,7 +1,9 @@
-"""Rewards under fire: generated completions, 100,000 of them here. More, for a night: `SOUNDMIND_FUZZ=10000000 python -m pytest tests/test_fuzz_rewards.py`.
+"""Rewards on generated completions, 100,000 of them here.
 
-Held for each: no exception, a value that the docstring names, the same value for the same text, alone and in any batch, and for the answer the verdict of
-an independent reading of its last line.
+More, for a night: `SOUNDMIND_FUZZ=10000000 python -m pytest -m slow tests/test_fuzz_rewards.py`.
+
+Held for each: no exception, a value that the docstring names, the same value for the same text,
+alone and in any batch, and for the answer the verdict of an independent reading of its last line.
 """
 
 import os
@@ -14,8 +16,10 @@ from hypothesis import strategies as st
 
 from soundmind_lite import rewards
 from soundmind_lite.course import explain
+from soundmind_lite.prompts import INSTRUCTION
 from soundmind_lite.speech import spoken
 
+pytestmark = pytest.mark.slow
 COUNT = int(os.environ.get("SOUNDMIND_FUZZ", 100_000))
 BATCH = 100
 SPOKEN = max(40, COUNT // 10_000)
@@ -81,7 +85,7 @@ PIECES = [
     "\uff21nswer: entailed",
     "An\u0301swer: entailed",
     "A\u017fnswer",
-    "Does the conclusion follow from the premises? Think step by step inside <think> </think>, then end with one line: Answer: entailed or Answer: not-entailed.",
+    INSTRUCTION,
     "the answer is entailed",
     "So all birds are fish.",
     "entailed",
@@ -102,11 +106,12 @@ PIECES = [
 
 
 def completion(rng: random.Random) -> str:
-    if rng.random() < 0.3:  # near the asked form, so that every reward is also paid
-        thought = (
-            "".join(rng.choice(PIECES) for _ in range(rng.randint(0, 2))) + "All birds are fish."
-        )
-        return f"<think>{thought}</think>{rng.choice(['', chr(10), ' '])}{rng.choice(PIECES[16:20])}{rng.choice(['', '.', chr(10), ' '])}"
+    if rng.random() < 0.3:  # near the form that is asked for, so that every reward is also earned
+        thought = "".join(rng.choice(PIECES) for _ in range(rng.randint(0, 2)))
+        thought = f"<think>{thought}All birds are fish.</think>"
+        between = rng.choice(["", "\n", " "])
+        answer = rng.choice(PIECES[16:20])
+        return thought + between + answer + rng.choice(["", ".", "\n", " "])
     return "".join(rng.choice(PIECES) for _ in range(rng.randint(0, 9)))
 
 
@@ -233,7 +238,8 @@ BIG = {
 )
 @pytest.mark.parametrize("kind", BIG)
 def test_a_megabyte_takes_linear_time(kind):
-    """50 ms a reward is the promise; held here against the time of simply scanning the text, so that a slow machine fails nobody."""
+    """The promise is 50 ms a reward; it is held against the time of scanning the text, so that it
+    holds on a slow machine, too."""
     text = BIG[kind]
 
     def best(function):

@@ -35,7 +35,7 @@ def test_a_key_would_be_found(kind):
     "searches for eleven kinds of keys: repository, notebooks, shipped runs", "none found"
 )
 def test_the_project_holds_no_key():
-    """Notebooks with their outputs, shipped runs, everything else; test_site.py searches the site."""
+    """Notebooks with their outputs, shipped runs, all else; test_site.py searches the site."""
     assert files_with_keys(ROOT) == {}
 
 
@@ -160,8 +160,8 @@ PLACES = {
 @pytest.mark.parametrize("file", PLACES)
 @pytest.mark.parametrize("known", [True, False])
 def test_code_beside_a_checkpoint_is_never_run(file, known, mark, tmp_path, monkeypatch):
-    """Nor is anybody asked whether it may be. `known`: with a model type that transformers knows, or
-    one that only the code would."""
+    """Nor is anybody asked whether it may be. `known`: with a model type that transformers knows,
+    or one that only the code would."""
     folder = copied(profiles.ASSETS / "tiny_omni", tmp_path / "model")
     settings = json.loads((folder / file).read_text()) | {"auto_map": PLACES[file]}
     if not known:

@@ -174,7 +174,7 @@ def test_a_profile_of_ones_own_needs_no_name_in_the_table(eight_rows, tmp_path):
     assert result["profile"] == "mine"
     assert load_trained(tmp_path / "run")[2] == own
     (tmp_path / "run" / "result.json").unlink()
-    with pytest.raises(RunError, match="holds another run .sizes: "):
+    with pytest.raises(RunError, match=r"holds another run \(sizes: "):
         train.train(replace(own, beta=0.5), tmp_path / "run", max_steps=1, resume=True)
 
 

@@ -5,6 +5,7 @@ It holds `run.json` (what the run is), `result.json`, `metrics.jsonl` (a line a 
 answer), `skipped.json` (rows left out, if any), `curves.png`, `adapter/` and `checkpoint-N/`.
 """
 
+import os
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -60,7 +61,7 @@ class RunFolder:
         self.rows: RunRows | None = None
         self.log: RunLog | None = None
         self._claim = ExitStack()
-        self._existed = self.path.exists()
+        self._existed = os.path.exists(self.path)
 
     def __enter__(self) -> "RunFolder":
         found = [None]
@@ -173,7 +174,8 @@ class RunFolder:
 def check_folder(path: Path, resume: bool, facts: dict) -> Path | None:
     """The checkpoint that a run with these facts would resume from, if any; RunError if it may
     neither start nor resume in the folder."""
-    if path.is_file() or (path.is_symlink() and not path.exists()):
+    # os.path, since Path raises where a folder above may not be entered
+    if os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path)):
         raise RunError(f"{path} is a file, or a link to nothing; give a folder")
     check_writable(path)
     if (path / RESULT).exists():
@@ -184,9 +186,9 @@ def check_folder(path: Path, resume: bool, facts: dict) -> Path | None:
     if started is not None and not resume:
         remedy = "resume it with resume=True, or choose another output_dir"
         raise RunError(f"{path} already holds a run; {remedy}")
-    if started is None and path.exists():
-        if any(file.name not in NOT_A_RUN_YET for file in path.iterdir()):
-            raise RunError(f"{path} is not empty; choose another output_dir")
+    files = path.iterdir() if path.exists() else ()
+    if started is None and any(file.name not in NOT_A_RUN_YET for file in files):
+        raise RunError(f"{path} is not empty; choose another output_dir")
     if started is not None:
         differing = [name for name in facts if started.get(name) != facts[name]]
         if differing:

@@ -13,8 +13,7 @@ from ..alr.sources import without_secrets
 from ..profiles import Profile
 from ..runs import report
 from ..runs.adapter import profile_of, with_adapter
-from ..runs.files import RunError, read_json
-from ..runs.files import check_writable
+from ..runs.files import RunError, check_writable, read_json
 from ..runs.folder import read_result
 
 CARD = """# {model}, trained on spoken logic questions

@@ -30,7 +30,7 @@ CLIP = re.compile(r"/clips/([^/]+)/(.+)")
 class LocalHub:
     """The server; `commit` gives it content.
 
-    `limited` requests for files are answered with 429. A clip whose path is in `cut` is sent up to
+    The next `limited[route]` requests of a route are answered with 429. A clip whose path is in `cut` is sent up to
     that byte, once, and the connection is closed; one in `reset` is never sent, and the connection
     breaks; one in `denied` is answered with 403. `before` holds a function for each path, which is
     called before the file is served.
@@ -41,12 +41,18 @@ class LocalHub:
         self.tags: dict[str, str] = {}  # branch or tag → sha
         self.requests: list[tuple[str, str, str]] = []  # method, route, path
         self.ranges: list[str] = []  # of the clips that were asked for in part
-        self.limited = 0
+        self.limited: Counter[str] = Counter()
         self.cut: dict[str, int] = {}
         self.reset: set[str] = set()
         self.denied: set[str] = set()
         self.before = {}
         self.lock = threading.Lock()
+        self.routes = {
+            "info": (INFO, self.send_info),
+            "sizes": (SIZES, self.send_sizes),
+            "resolve": (RESOLVE, self.send_file),
+            "clip": (CLIP, self.send_clip),
+        }
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.port = self.server.server_port
 
@@ -83,21 +89,17 @@ class LocalHub:
 
     def answer(self, request) -> None:
         path = unquote(urlsplit(request.path).path)
-        if found := INFO.fullmatch(path):
-            self.send_info(request, found[1] or "main")
-        elif found := SIZES.fullmatch(path):
-            self.send_sizes(request, found[1])
-        elif found := RESOLVE.fullmatch(path):
-            self.send_file(request, found[1], found[2])
-        elif found := CLIP.fullmatch(path):
-            self.send_clip(request, found[1], found[2])
-        else:
-            self.log(request, "unknown", path)
-            self.send(request, 404, error="RepoNotFound")
-
-    def log(self, request, route: str, path: str) -> None:
-        with self.lock:
-            self.requests.append((request.command, route, path))
+        request.body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        for route, (pattern, send) in self.routes.items():
+            if found := pattern.fullmatch(path):
+                with self.lock:
+                    self.requests.append((request.command, route, found[found.lastindex or 0]))
+                    self.limited[route] -= 1
+                    is_limited = self.limited[route] >= 0
+                if is_limited:
+                    return self.send(request, 429, Retry_After="0")
+                return send(request, *found.groups())
+        self.send(request, 404, error="RepoNotFound")
 
     def send(self, request, status: int, content: bytes = b"", error=None, **headers) -> None:
         request.send_response(status)
@@ -111,17 +113,15 @@ class LocalHub:
         if request.command != "HEAD":
             request.wfile.write(content)
 
-    def send_info(self, request, revision: str) -> None:
-        self.log(request, "info", revision)
+    def send_info(self, request, revision: str | None) -> None:
+        revision = revision or "main"
         sha = self.tags.get(revision, revision)
         if sha not in self.commits:
             return self.send(request, 404, error="RevisionNotFound")
         self.send(request, 200, json.dumps({"id": NAME, "sha": sha, "siblings": []}).encode())
 
     def send_sizes(self, request, sha: str) -> None:
-        body = request.rfile.read(int(request.headers["Content-Length"])).decode()
-        paths = parse_qs(body)["paths"]
-        self.log(request, "sizes", ",".join(paths))
+        paths = parse_qs(request.body.decode())["paths"]
         there = {path: self.commits[sha][path] for path in paths if path in self.commits[sha]}
         infos = [
             {"type": "file", "path": path, "size": len(content), "oid": etag(content)}
@@ -131,9 +131,6 @@ class LocalHub:
 
     def send_file(self, request, sha: str, path: str) -> None:
         """A text itself, or a redirection to a clip."""
-        self.log(request, "resolve", path)
-        if self.is_limited():
-            return self.send(request, 429, Retry_After="0")
         self.before.pop(path, bool)()
         content = self.commits[sha].get(path)
         if content is None:
@@ -145,9 +142,6 @@ class LocalHub:
         self.send(request, 302, Location=target, X_Linked_Size=str(len(content)), **head)
 
     def send_clip(self, request, sha: str, path: str) -> None:
-        self.log(request, "clip", path)
-        if self.is_limited():
-            return self.send(request, 429, Retry_After="0")
         if path in self.denied:
             return self.send(request, 403)
         if path in self.reset:
@@ -165,11 +159,6 @@ class LocalHub:
             self.send(request, 200, sent, length=len(rest))
         request.close_connection = len(sent) < len(rest)
 
-    def is_limited(self) -> bool:
-        with self.lock:
-            self.limited -= 1
-            return self.limited >= 0
-
 
 def etag(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
@@ -177,8 +166,11 @@ def etag(content: bytes) -> str:
 
 def break_connection(request) -> None:
     """Resets the connection: the client sees an error of the network, and no end of the file."""
-    linger = struct.pack("ii", 1, 0)
-    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    no_linger = struct.pack("ii", 1, 0)
+    request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+    request.close_connection = True
+    request.wfile.close()
+    request.rfile.close()
     request.connection.close()
 
 

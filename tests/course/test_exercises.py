@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from soundmind_lite import evaluation, rewards, speech
-from soundmind_lite.course import exercises
+from soundmind_lite import rewards, speech
+from soundmind_lite.course import estimators, exercises
 from soundmind_lite.course.checking import outcome
 from soundmind_lite.models import audio_token_count
 from soundmind_lite.speech import spoken

@@ -1,4 +1,8 @@
-"""What every notebook keeps to. That they run, and that their facts are still true, is nbval's to say: it runs each of them with these tests."""
+"""What every notebook keeps to.
+
+That they run, and that their facts are still true, nbval shows: it runs each of them, too.
+"""
+
 import ast
 import importlib
 import pkgutil
@@ -15,8 +19,14 @@ import soundmind_lite
 PATHS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
 LESSONS = [path for path in PATHS if path.parent.name == "notebooks"]
 SOLUTIONS = [path for path in PATHS if path.parent.name == "solutions"]
-ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
-names = lambda path: path.parent.name + "/" + path.stem
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ADDRESS = PROJECT["urls"]["Repository"]
+
+
+def names(path):
+    return path.parent.name + "/" + path.stem
+
+
 every = pytest.mark.parametrize("path", PATHS, ids=names)
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=names)
 
@@ -35,16 +45,28 @@ def exports():
     for info in pkgutil.walk_packages(soundmind_lite.__path__, "soundmind_lite."):
         if info.name != "soundmind_lite.__main__":
             module = importlib.import_module(info.name)
-            found |= {n: info.name for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__ and n[0] != "_"}
+            found |= {
+                n: info.name
+                for n, v in vars(module).items()
+                if callable(v) and getattr(v, "__module__", "") == module.__name__ and n[0] != "_"
+            }
     return found
 
 
 def defined(cell):
     """Names that the cell's code binds to a function or class of its own."""
     tree = ast.parse(cell.source)
-    names = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-    lambdas = (node for node in ast.walk(tree) if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda))
-    return names | {target.id for node in lambdas for target in node.targets if isinstance(target, ast.Name)}
+    names = {
+        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    lambdas = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda)
+    )
+    return names | {
+        target.id for node in lambdas for target in node.targets if isinstance(target, ast.Name)
+    }
 
 
 def test_lessons_and_solutions_are_pairs():
@@ -57,7 +79,9 @@ def test_no_function_of_the_library_is_written_again(path):
     for cell in cells(path):
         if "exercise" not in cell.metadata.get("tags", ()):
             again = defined(cell) & set(exports())
-            assert not again, f"{path.name} defines {again}, which the library exports; show its source and import it"
+            assert not again, (
+                f"{path.name} defines {again}, which the library exports; show its source and import it"
+            )
 
 
 def test_a_second_definition_would_be_found():
@@ -67,10 +91,14 @@ def test_a_second_definition_would_be_found():
 
 @every
 def test_code_cells_are_short(path):
-    lengths = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in cells(path)]
+    lengths = [
+        len([line for line in cell.source.splitlines() if line.strip()]) for cell in cells(path)
+    ]
     assert statistics.median(lengths) <= 8
     assert max(lengths) <= 25
-    assert max(len(line) for cell in cells(path) for line in cell.source.splitlines()) <= 100, "a reader would have to scroll"
+    assert max(len(line) for cell in cells(path) for line in cell.source.splitlines()) <= 100, (
+        "a reader would have to scroll"
+    )
 
 
 @every_lesson
@@ -89,10 +117,14 @@ def test_exercises_are_complete(path):
     assert numbers == [f"{path.name[:2]}.{i + 1}" for i in range(len(numbers))]
     assert len(numbers) >= 3
     for number, text in zip(numbers, texts):
-        assert re.search(r"Difficulty [●○]{3}, \d+ minutes?\.", text), f"{number}: difficulty and minutes"
+        assert re.search(r"Difficulty [●○]{3}, \d+ minutes?\.", text), (
+            f"{number}: difficulty and minutes"
+        )
         assert re.search(r"<details><summary>Hint", text), f"{number}: a folded hint"
     for notebook in (path, path.parent / "solutions" / path.name):
-        checked = re.findall(r'exercises\.check\("([\d.]+)"', "\n".join(cell.source for cell in cells(notebook)))
+        checked = re.findall(
+            r'exercises\.check\("([\d.]+)"', "\n".join(cell.source for cell in cells(notebook))
+        )
         assert sorted(checked) == numbers, f"{notebook}: every exercise has its check"
 
 
@@ -107,9 +139,14 @@ def test_solutions_are_right_and_compared(path):
 @every_lesson
 def test_committed_with_outputs_and_small(path):
     assert path.stat().st_size <= 1.5e6
-    assert all(cell.execution_count for cell in cells(path)), "run it with python -m soundmind_lite.publish.notebooks"
+    assert all(cell.execution_count for cell in cells(path)), (
+        "run it with python -m soundmind_lite.publish.notebooks"
+    )
     unfinished = [cell for cell in cells(path) if "exercises.check(" in cell.source]
-    assert all("not finished yet" in "".join(o.get("text", "") for o in cell.outputs) for cell in unfinished)
+    assert all(
+        "not finished yet" in "".join(o.get("text", "") for o in cell.outputs)
+        for cell in unfinished
+    )
 
 
 @every
@@ -117,7 +154,9 @@ def test_no_trace_of_the_machine(path):
     text = path.read_text(encoding="utf-8")
     for trace in (str(ROOT), "/home/", "/root/", "/tmp/", "Traceback", "widget-view+json"):
         assert trace not in text, f"{path.name} holds {trace}"
-    absolute = re.search(r"(?<![\w/:.…])(?:/[\w.-]+)+/(?:assets|notebooks|soundmind_lite)/", text)  # wherever the one who saved it keeps the course
+    absolute = re.search(
+        r"(?<![\w/:.…])(?:/[\w.-]+)+/(?:assets|notebooks|soundmind_lite)/", text
+    )  # wherever the one who saved it keeps the course
     assert absolute is None, f"{path.name} holds {absolute[0]}"
 
 
@@ -125,16 +164,24 @@ def test_no_trace_of_the_machine(path):
 def test_pictures_have_alt_text_and_players_a_transcript(path):
     for cell in cells(path):
         for output in cell.outputs:
-            assert "image/png" not in output.get("data", {}), f"{path.name}: show.picture gives a picture its words"
+            assert "image/png" not in output.get("data", {}), (
+                f"{path.name}: show.picture gives a picture its words"
+            )
             html = "".join(output.get("data", {}).get("text/html", ""))
             assert html.count("<audio") == html.count("Transcript:")
-            assert html.count("<img ") == len(re.findall(r'<img alt="[^"]{40,}"', html)) == html.count("In words:")
+            assert (
+                html.count("<img ")
+                == len(re.findall(r'<img alt="[^"]{40,}"', html))
+                == html.count("In words:")
+            )
 
 
 @every
 def test_set_up_and_badges_hold_to_the_one_address(path):
     setup = cells(path)[0].source
-    assert setup == cells(LESSONS[0])[0].source, f"{path.name}: its first code cell differs from that of 00"
+    assert setup == cells(LESSONS[0])[0].source, (
+        f"{path.name}: its first code cell differs from that of 00"
+    )
     assert f'"{ADDRESS}"' in setup, "the address in the set-up cell isn't the one of pyproject.toml"
     place = path.relative_to(ROOT).as_posix()
     repository = ADDRESS.removeprefix("https://github.com/")
@@ -146,7 +193,10 @@ def test_set_up_and_badges_hold_to_the_one_address(path):
 def test_the_readme_fetches_from_the_same_address():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"git clone {ADDRESS} " in readme
-    assert all((ROOT / link).exists() for link in re.findall(r"\]\(((?:notebooks|assets)[\w./-]*)\)", readme))
+    assert all(
+        (ROOT / link).exists()
+        for link in re.findall(r"\]\(((?:notebooks|assets)[\w./-]*)\)", readme)
+    )
 
 
 @every
@@ -156,6 +206,9 @@ def test_links_to_other_notebooks_lead_somewhere(path):
 
 
 def test_compared_facts_are_many():
-    compared = {path.stem: sum("# NBVAL_CHECK_OUTPUT" in cell.source for cell in cells(path)) for path in LESSONS}
+    compared = {
+        path.stem: sum("# NBVAL_CHECK_OUTPUT" in cell.source for cell in cells(path))
+        for path in LESSONS
+    }
     assert min(compared.values()) >= 1
     assert sum(compared.values()) >= 25, compared

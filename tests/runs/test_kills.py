@@ -1,5 +1,5 @@
-"""Two runs in one folder, a full disk or memory, a folder that can't be written, bad or changed rows
-and clips: the error says what is complete, and the run can be resumed from it.
+"""Two runs in one folder, a full disk or memory, a folder that can't be written, bad or changed
+rows and clips: the error says what is complete, and the run can be resumed from it.
 
 Killed runs are in test_processes.py.
 """
