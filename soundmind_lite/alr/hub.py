@@ -49,8 +49,8 @@ class Hub(Folder):
         for start in range(0, len(names), PATHS_A_REQUEST):
             batch = names[start : start + PATHS_A_REQUEST]
             with reported(self.name, "what is here already stays, so try again later"):
-                for file in hub.get_paths_info(**self.commit, paths=batch):
-                    sizes[file.path] = file.size
+                found = hub.get_paths_info(**self.commit, paths=batch)
+            sizes |= {file.path: file.size for file in found if isinstance(file, hub.RepoFile)}
         return sizes
 
     def fetch_one(self, name: str) -> None:

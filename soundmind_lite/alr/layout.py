@@ -136,8 +136,12 @@ def read_split(files, split: str, *, audio: str | None, bad: BadRows) -> list[di
 
 def _columns(parsed: dict, split: str, audio: str | None, where: str) -> dict:
     """A row with the columns of `load_alr`; the audio columns list the possible names of a clip."""
-    question, answer = f"{split}/{parsed['id']}/question", f"{split}/{parsed['id']}/answer"
-    answer = f"{answer}_{parsed['label']}"
+    folder, question, answer = f"{split}/{parsed['id']}", [], []
+    if audio is not None:
+        question = _names(f"{folder}/question", parsed["question_file"], split, where)
+    if audio == "both":
+        stem = f"{folder}/answer_{parsed['label']}"
+        answer = _names(stem, parsed["answer_file"], split, where)
     major, minor, conclusion = statements(parsed["user_content"])
     return {
         "id": parsed["id"],
@@ -148,10 +152,8 @@ def _columns(parsed: dict, split: str, audio: str | None, where: str) -> dict:
         "conclusion": conclusion,
         "reasoning": parsed["answer"],
         "label": parsed["label"],
-        "question_audio": _names(question, parsed["question_file"], split, where) if audio else [],
-        "answer_audio": _names(answer, parsed["answer_file"], split, where)
-        if audio == "both"
-        else [],
+        "question_audio": question,
+        "answer_audio": answer,
     }
 
 

@@ -84,14 +84,13 @@ class Folder:
     def read(self, name: str) -> bytes | None:
         """The content of a file, or None if there is no such file."""
         path = self.root / name
-        if path.is_dir():
-            raise SourceError(f"{path}: not a file")
         try:
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise SourceError(f"{path}: {error.strerror}") from error
+            what = "not a file" if os.path.isdir(path) else error.strerror
+            raise SourceError(f"{path}: {what}") from error
 
     def sizes(self, names) -> dict[str, int]:
         """The bytes of each of the files that exists."""

@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from huggingface_hub import constants, hf_api
-from huggingface_hub.utils import _http
+from huggingface_hub import close_session, constants, hf_api
 
 NAME = "owner/small-alr"
 SIGNATURE = "Signature=geheim123&Key-Pair-Id=geheim456"
@@ -30,10 +29,10 @@ CLIP = re.compile(r"/clips/([^/]+)/(.+)")
 class LocalHub:
     """The server; `commit` gives it content.
 
-    The next `limited[route]` requests of a route are answered with 429. A clip whose path is in `cut` is sent up to
-    that byte, once, and the connection is closed; one in `reset` is never sent, and the connection
-    breaks; one in `denied` is answered with 403. `before` holds a function for each path, which is
-    called before the file is served.
+    The next `limited[route]` requests of a route are answered with 429. A clip whose path is in
+    `cut` is sent up to that byte, once, and the connection is closed; one in `reset` is never sent,
+    and the connection breaks; one in `denied` is answered with 403. `before` holds a function for
+    each path, which is called once, before the file is served.
     """
 
     def __init__(self):
@@ -194,4 +193,4 @@ def serving(monkeypatch, cache):
         hub.server.shutdown()
         hub.server.server_close()
         thread.join()
-        _http.close_session()
+        close_session()

@@ -28,7 +28,7 @@ def test_the_audit_finds_planted_faults(tmp_path):
     assert [name for name, _ in found.duplicates] == ["dev/1", "dev/2"]
     assert [name for name, _ in found.shared_premises] == ["dev/2"]
     what = [(name, why.rsplit(": ", 1)[1][:5]) for name, why in found.bad_audio]
-    assert what == [("dev/2", "3.0 s"), ("dev/3", "0.010"), ("dev/4", "no su")]
+    assert what == [("dev/2", "3.0 s"), ("dev/3", "0.010"), ("dev/4", "No su")]
     assert found.lengths["seconds, longest"] == 1
     assert "conflicts" in str(found)
     assert "dev/3" in str(found)

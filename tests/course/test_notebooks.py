@@ -79,9 +79,8 @@ def test_no_function_of_the_library_is_written_again(path):
     for cell in cells(path):
         if "exercise" not in cell.metadata.get("tags", ()):
             again = defined(cell) & set(exports())
-            assert not again, (
-                f"{path.name} defines {again}, which the library exports; show its source and import it"
-            )
+            words = "which the library exports; show its source and import it"
+            assert not again, f"{path.name} defines {again}, {words}"
 
 
 def test_a_second_definition_would_be_found():
