@@ -1,11 +1,10 @@
-"""Every reward on good, bad and hostile completions, and on all real rows."""
+"""Every reward on good, bad and adversarial completions, and on all real rows."""
 
 import random
 
 import pytest
 
-from soundmind_lite.data import chain_of_thought
-from soundmind_lite.prompts import VERDICTS, gold_completion
+from soundmind_lite.prompts import VERDICTS, chain_of_thought, gold_completion
 from soundmind_lite.rewards import (
     answer_reward,
     parse_answer,

@@ -158,12 +158,12 @@ def test_a_hub_id_without_a_network_says_so():
     ("url", "shown"),
     [
         ("s3://bucket/alr", "s3://bucket/alr"),
-        ("https://{user}:{key}@host/a.zip?sig={key}", "https://host/a.zip"),
-        ("zip://x::https://{user}:{odd}@host/a.zip?sig={key}", "zip://x::https://host/a.zip"),
+        ("https://{login}@host/a.zip?sig={key}", "https://host/a.zip"),
+        ("zip://x::https://{odd}@host/a.zip?sig={key}", "zip://x::https://host/a.zip"),
     ],
 )
 def test_a_url_is_no_source(url, shown):
-    url = url.format(user="anna", key="geheim", odd="ge@heim")
+    url = url.format(login="anna:geheim", odd="anna:ge@heim", key="geheim")
     with pytest.raises(ValueError, match="URL, which isn't supported; download it") as error:
         load_alr(url, "dev")
     assert str(error.value).startswith(f"{shown} is a URL")

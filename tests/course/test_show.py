@@ -43,7 +43,7 @@ def pieces(count=400):
     return ["".join(rng.choices(parts, k=rng.randrange(9))) for _ in range(count)]
 
 
-@pytest.mark.tried("hostile completions shown in a notebook", "escaped")
+@pytest.mark.tried("adversarial completions shown in a notebook", "escaped")
 @pytest.mark.parametrize("text", ADVERSARIAL)
 def test_nothing_that_a_model_wrote_becomes_html(text):
     for shown in (show.marked(text), show.reward_card(text, 1, reference_length=10)):

@@ -136,7 +136,7 @@ def write_class(folder):
         for number, _ in otter.CHECK.findall(source):
             solved[number] = source
     half = {number: solved[number] for number in ("03.1", "03.2", "03.3")}
-    fails = solved | {"03.4": "mended_reward = no_such_name"}
+    fails = solved | {"03.4": "fixed_reward = no_such_name"}
     report = REPORT.format(file=str(folder / "where.txt"))
     write_notebook(folder / "class" / "right.ipynb", solved, report)
     write_notebook(folder / "class" / "half.ipynb", half)
