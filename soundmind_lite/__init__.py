@@ -1,4 +1,4 @@
-"""SoundMind in small: audio logical reasoning, learned by rule-based reinforcement learning.
+"""A small SoundMind: audio logical reasoning, learned by rule-based reinforcement learning.
 
 The modules of this folder are the method; the packages below hold all else. The names listed here
 can be imported from `soundmind_lite` itself, and nothing heavy is loaded before it is used.

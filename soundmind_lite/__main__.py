@@ -8,12 +8,11 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
 
-SETTINGS = ("audio-text", "text-text", "text-audio", "audio-audio")
-SPLITS = ("train", "dev", "test")
 # What the library calls an argument, and what it is called here
 FLAGS = {"resume=True": "--resume", "output_dir": "--out", "on_bad_row": "--on-bad-row"}
 
@@ -53,6 +52,7 @@ def evaluate(args) -> None:
         require(profiles.get(args.profile))
     from .runs.adapter import profile_of
     from .runs.evaluating import evaluate
+    from .runs.files import write_json
 
     if args.run is not None:
         require(profile_of(args.run))
@@ -63,15 +63,17 @@ def evaluate(args) -> None:
         setting=args.setting,
         control=args.audio,
         on_bad_row=args.on_bad_row,
-        out=args.out,
     )
-    print(json.dumps(result, indent=2))
+    figures = {name: value for name, value in result.items() if name not in ("answers", "skipped")}
+    print(json.dumps(figures, indent=2))
+    if args.out:
+        write_json(args.out, result)
 
 
 def bench(args) -> None:
     from . import profiles
     from .runs.files import write_json
-    from .scale import bench, doctor
+    from .scale import bench, doctor, growth
 
     profile = profiles.get(args.profile)
     if not args.random_weights:
@@ -85,7 +87,7 @@ def bench(args) -> None:
     }
     result = bench.measure(profile, "rollout" if args.what == "rollout" else "step", **sizes)
     if args.what == "all":
-        result["growth"] = bench.growth(profile, **sizes)
+        result["growth"] = growth.measure(profile, **sizes)
     print(json.dumps(result, indent=2))
     if args.json:
         write_json(args.json, result)
@@ -164,6 +166,7 @@ def seed(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
+    from .data import SETTINGS, SPLITS
     from .profiles import PROFILES
 
     top = argparse.ArgumentParser(
@@ -261,8 +264,8 @@ def one_line(error: Exception) -> str:
 
     notes = getattr(error, "__notes__", [])
     text = ". ".join([str(error).rstrip(".") or type(error).__name__, *notes])
-    for argument, flag in FLAGS.items():
-        text = text.replace(argument, flag)
+    for argument, flag in FLAGS.items():  # as a word of its own, not in a path
+        text = re.sub(rf"(?<![\w/.\\-]){argument}(?![\w/.\\-])", flag, text)
     return without_secrets(text)
 
 

@@ -21,7 +21,7 @@ class AudioError(ValueError):
 
 
 def load_audio(clip: Clip, max_seconds: float | None = None) -> np.ndarray:
-    """The clip as a float32 array, mono at 16 kHz; stereo is averaged, other rates are resampled.
+    """The clip as a float32 array at 16 kHz; stereo files are averaged, other rates resampled.
 
     `clip` is a path, a float array at 16 kHz, `{"path", "bytes"}` as `datasets.Audio(decode=False)`
     gives it, or `{"array", "sampling_rate"}`.
@@ -30,7 +30,7 @@ def load_audio(clip: Clip, max_seconds: float | None = None) -> np.ndarray:
     `MIN_SECONDS`, longer than `max_seconds`, or holds NaN, infinite or absurdly large samples.
     """
     parts = clip if isinstance(clip, dict) else {}
-    if parts.get("array") is not None or isinstance(clip, (np.ndarray, list)):
+    if parts.get("array") is not None or isinstance(clip, list) or hasattr(clip, "__array__"):
         name = "the array"
         with named(name):
             audio = resampled(parts.get("array", clip), parts.get("sampling_rate", SAMPLE_RATE))
@@ -87,16 +87,22 @@ def resampled(audio, sample_rate: int, *, target_rate: int = SAMPLE_RATE) -> np.
 def _from_file(path: Path, max_seconds: float | None) -> np.ndarray:
     from .fast.remember import DECODED  # decoding is slow: the clips used last stay in memory
 
-    try:
-        if path.exists() and not path.is_file():
-            raise AudioError(f"{path}: not a file")
-        path.open("rb").close()
-        state = path.stat()  # a file that has changed since is decoded again
-    except OSError as error:
-        remedy = "was the audio of this row downloaded?"
-        raise AudioError(f"{path}: {error.strerror}; {remedy}") from error
+    state = check_file(path)  # a file that has changed since is decoded again
     key = (str(path.resolve()), state.st_mtime_ns, state.st_size)
     return DECODED.get(key, lambda: _decoded(path, str(path), max_seconds)).copy()
+
+
+def check_file(path: str | Path):
+    """The `stat` of a clip's file; AudioError if it isn't a file that can be read."""
+    path = Path(path)
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")
+        path.open("rb").close()
+        return path.stat()
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        why = getattr(error, "strerror", None) or error
+        raise AudioError(f"{path}: {why}; was the audio of this row downloaded?") from error
 
 
 def _decoded(source: Path | io.BytesIO, name: str, max_seconds: float | None) -> np.ndarray:

@@ -7,7 +7,7 @@ rewards take. Sources of files, formats, bad rows and the audit are in `alr/`.
 import math
 from pathlib import Path
 
-from .profiles import ASSETS
+from .profiles import ASSETS, one_of
 from .prompts import chain_of_thought, prompt
 
 ALR_ROWS = {"train": 5_184, "dev": 606, "test": 656}
@@ -48,14 +48,13 @@ def load_alr(
     clip now, too; a longer question is a bad clip. A stream reads clips when it reaches their row.
 
     Raises ALRFormatError for a bad row, AudioError for a bad clip, SourceError (an OSError) for
-    files that can't be had or don't fit on the disk, ValueError for a bad argument.
+    files that can't be had or don't fit, ValueError for a bad argument.
     """
     from datasets import Dataset, Features, IterableDataset, Value
 
     from .alr import bad_rows, layout, sources
 
-    if split not in SPLITS:
-        raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
+    one_of(SPLITS, split, what="split")
     if audio not in ("question", "both", None):
         raise ValueError(f"audio must be 'question', 'both' or None, got {audio!r}")
     if max_seconds is not None and not max_seconds > 0:
@@ -78,13 +77,6 @@ def load_alr(
     return Dataset.from_list(rows, features=features)
 
 
-def check_setting(setting: str) -> str:
-    """The setting itself; ValueError if there is no such setting."""
-    if setting not in SETTINGS:
-        raise ValueError(f"there is no setting {setting!r}; choose one of {', '.join(SETTINGS)}")
-    return setting
-
-
 def training_rows(rows, setting: str = "audio-text", *, on_bad_row="raise"):
     """The rows as a `datasets.Dataset` with the trainer's columns.
 
@@ -104,7 +96,7 @@ def training_rows(rows, setting: str = "audio-text", *, on_bad_row="raise"):
         what = "training takes rows by their index, which a stream doesn't have"
         raise ValueError(f"{what}; use load_alr(…, streaming=False), or list(rows.take(100))")
     rows, bad, made = list(rows), BadRows.of(on_bad_row), []
-    from_audio = check_setting(setting).startswith("audio")
+    from_audio = one_of(SETTINGS, setting, what="setting").startswith("audio")
     if from_audio and any(row["question_audio"] is None for row in rows):
         remedy = "use load_alr(…, audio='question'), or the setting 'text-text'"
         raise ValueError(f"these rows were loaded without audio; {remedy}")
@@ -131,7 +123,7 @@ def reasoning_words(row: dict) -> int:
 
 
 def audit(rows, max_seconds: float = 300.0):
-    """What makes results on these rows untrue; a clip over `max_seconds` would be cut by the 7B."""
+    """Findings that would invalidate results on these rows; the 7B would cut longer clips."""
     from .alr import auditing
 
     return auditing.audit(rows, max_seconds)

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from .audio import load_clip
-from .data import STATEMENTS, check_setting, row_name
+from .data import SETTINGS, STATEMENTS, row_name
 from .models import encoded, max_audio_seconds, placeholder_ids
+from .profiles import one_of
 from .prompts import VERDICTS, prompt, with_audio
 from .rewards import has_text_format, parse_answer
 
@@ -55,7 +56,7 @@ def answer_rows(
     rows = list(rows)
     indices = list(range(len(rows)) if only is None else only)
     clips = [None] * len(indices)
-    if check_setting(setting).startswith("audio"):
+    if one_of(SETTINGS, setting, what="setting").startswith("audio"):
         clips = sounds(rows, control, limit=max_audio_seconds(processing_class), only=indices)
     elif control != "true":
         raise ValueError(f"control={control!r} changes the audio, and {setting!r} has none")
@@ -121,10 +122,7 @@ def _words(text: str) -> str:
 def sounds(rows: list[dict], control: str, *, limit: float, only) -> list[np.ndarray]:
     """The clips, 16 kHz, for the rows with the indices `only`: their own ("true"), zeros of the
     same length ("silent"), or another row's ("swapped"). `limit` is in seconds."""
-    if control not in AUDIO_CONTROLS:
-        raise ValueError(
-            f"there is no audio control {control!r}; choose {', '.join(AUDIO_CONTROLS)}"
-        )
+    one_of(AUDIO_CONTROLS, control, what="audio control")
     sources = donors([row["label"] for row in rows]) if control == "swapped" else range(len(rows))
     chosen = [rows[sources[i]] for i in only]
     clips = [load_clip(row_name(row), row["question_audio"], max_seconds=limit) for row in chosen]
@@ -182,10 +180,10 @@ def wilson_interval(successes: int, n: int, *, z: float = 1.96) -> tuple[float, 
 
 
 def paired_p(before: list[bool], after: list[bool]) -> float:
-    """Exact two-sided McNemar test: could a fair coin have decided which rows became right and
-    which became wrong?"""
+    """Exact two-sided McNemar test of whether a row that changed is as likely to have become right
+    as wrong."""
     from scipy.stats import binomtest
 
-    gained = sum(a and not b for b, a in zip(before, after, strict=True))
-    lost = sum(b and not a for b, a in zip(before, after, strict=True))
+    gained = sum(now and not was for was, now in zip(before, after, strict=True))
+    lost = sum(was and not now for was, now in zip(before, after, strict=True))
     return binomtest(gained, gained + lost).pvalue if gained + lost else 1.0

@@ -1,6 +1,7 @@
 """TRL's GRPOConfig, PEFT's LoraConfig and a trainer, at the sizes of a profile."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,16 +28,19 @@ def lora_config(profile: Profile) -> LoraConfig:
 def grpo_config(
     profile: Profile, output_dir, *, seed: int = 0, max_steps: int | None = None, **overrides
 ) -> GRPOConfig:
-    """TRL's configuration for a profile; `overrides` are fields of GRPOConfig. A step has the same
-    completions on several processes, side by side, as on one, in turns."""
-    completions = check_sizes(profile)
+    """TRL's configuration for a profile; `overrides` are fields of GRPOConfig. A step has
+    prompts_per_step × num_generations completions, on one process or several."""
+    own = {name: overrides.pop(name) for name in list(overrides) if hasattr(profile, name)}
+    profile = replace(profile, **own)
+    max_steps = profile.max_steps if max_steps is None else max_steps
+    completions = check_sizes(profile, max_steps=max_steps)
     processes = process_count()
     at_once = profile.per_device_train_batch_size * processes
     cuda = torch.cuda.is_available()
     settings = {
         "output_dir": str(output_dir),
         "seed": seed,
-        "max_steps": max_steps or profile.max_steps,
+        "max_steps": max_steps,
         "num_generations": profile.num_generations,
         "per_device_train_batch_size": profile.per_device_train_batch_size,
         "gradient_accumulation_steps": completions // at_once,
@@ -82,7 +86,7 @@ def trainer_for(
 
     `train_dataset` comes from `data.training_rows`, `peft_config` defaults to `lora_config`,
     `overrides` are fields of GRPOConfig. Every rollout is written to `output_dir`; nothing is
-    printed. Raises ValueError for sizes that no step can have.
+    printed. Raises what `check_sizes` raises.
     """
     from .runs.guards import GuardedTrainer  # guards and logs that the method can do without
 
@@ -106,7 +110,7 @@ def trainer_for(
 
 
 def check_sizes(profile: Profile, *, max_steps: int = 1, rows: int | None = None) -> int:
-    """The completions of a step; ValueError for sizes, steps or rows that no run can have."""
+    """The completions of a step; ValueError if the batch doesn't divide them or rows are few."""
     completions = profile.prompts_per_step * profile.num_generations
     batch, processes = profile.per_device_train_batch_size, process_count()
     if completions % (batch * processes):

@@ -63,7 +63,7 @@ def max_audio_seconds(processor) -> float:
 
 
 def used_frames(features, mask) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (clips, 128, frames) and mask (clips, frames) without padding of all clips."""
+    """Features (clips, 128, frames) and mask (clips, frames) without padding that all share."""
     mask = torch.as_tensor(np.asarray(mask)).long()
     frames = int(mask.sum(-1).max())
     return torch.as_tensor(np.asarray(features))[:, :, :frames], mask[:, :frames]
@@ -80,26 +80,24 @@ def encoded(processor, conversations: list[list[dict]], *, device) -> dict[str, 
 
 
 def load(profile: Profile | str):
-    """`(model, processor)` of a profile, the model in evaluation mode, on the GPU if there is one.
+    """`(model, processor)` of a profile, the model in evaluation mode.
 
-    Raises ValueError for an unknown profile, ImportError if 4-bit weights need bitsandbytes.
+    Raises ValueError for an unknown profile, ImportError for 4 bits without bitsandbytes.
     """
     profile = profiles.get(profile)
     if profile.num_threads:
         torch.set_num_threads(profile.num_threads)
     processor = load_processor(profile.model, profile.max_audio_seconds)
     options = {"dtype": profile.dtype, "quantization_config": quantization_config(profile)}
-    model = load_thinker(profile.model, **options)
-    if not profile.load_in_4bit:
-        model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model.eval(), processor
+    return load_thinker(profile.model, **options).eval(), processor
 
 
 def load_thinker(path: str | Path, **options):
-    """The thinker of a checkpoint, also of a full Qwen2.5-Omni, whose talker is left out.
+    """The thinker of a checkpoint, on the GPU if there is one; a full Qwen2.5-Omni's talker is
+    left out.
 
     `options` are those of `from_pretrained`. Raises OSError without a checkpoint, CheckpointError
-    if a parameter is NaN, infinite or missing: transformers would make up a random one.
+    if a parameter is NaN, infinite or missing: transformers would initialise it at random.
     """
     options |= WEIGHTS_ONLY | {"output_loading_info": True}
     model, report = Thinker.from_pretrained(path, **options)
@@ -107,6 +105,9 @@ def load_thinker(path: str | Path, **options):
         parts = ", ".join(sorted({".".join(name.split(".")[:2]) for name in missing}))
         what = f"{len(missing)} parameters of the thinker, in {parts}; first {missing[0]}"
         raise CheckpointError(f"{path} lacks {what}")
+    # quantised weights are placed while they are loaded
+    if options.get("quantization_config") is None and "device_map" not in options:
+        model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     if broken := [name for name, value in model.named_parameters() if not value.isfinite().all()]:
         what = f"NaN or infinite values in {len(broken)} parameters, first {broken[0]}"
         raise CheckpointError(f"{path} holds {what}; fetch it again")
@@ -114,8 +115,8 @@ def load_thinker(path: str | Path, **options):
 
 
 def load_processor(path: str | Path, max_audio_seconds: float | None = None) -> AudioProcessor:
-    """The processor of a checkpoint, for clips of up to `max_audio_seconds`, to which all are
-    padded. The default is the checkpoint's own limit, 300 s for the 7B."""
+    """The processor of a checkpoint, for clips of up to `max_audio_seconds` (rounded up), to which
+    all are padded. The default is the checkpoint's own limit, 300 s for the 7B."""
     from .fast.features import WhisperFeatureExtractor  # the same features, remembered
 
     processor = AudioProcessor.from_pretrained(path, **NO_CODE)

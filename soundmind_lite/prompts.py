@@ -12,8 +12,8 @@ ANSWER_AT_END = re.compile(WRITTEN_ANSWER.pattern + r"\.?\s*\Z", re.IGNORECASE |
 
 
 def prompt(question: str | None = None) -> list[dict[str, str]]:
-    """A conversation of one user turn with plain string content. Without `question` the question
-    comes as audio in that turn, which `with_audio` adds."""
+    """A conversation of one user turn with plain string content. If `question` is None, the
+    question is audio, which `with_audio` adds."""
     content = INSTRUCTION if question is None else f"{question}\n{INSTRUCTION}"
     return [{"role": "user", "content": content}]
 
@@ -24,15 +24,13 @@ def with_audio(messages: list[dict], audio) -> list[dict]:
     Content parts are built here and not in the dataset: Arrow gives every part all keys of its
     siblings, filled with None, and chat templates read a part that has the key "audio" as audio.
     """
-    messages = [{**message, "content": _parts(message["content"])} for message in messages]
-    if audio is not None:
-        last = max(i for i, message in enumerate(messages) if message["role"] == "user")
-        messages[last]["content"].insert(0, {"type": "audio", "audio": audio})
-    return messages
-
-
-def _parts(content: str | list[dict]) -> list[dict]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+    if audio is None:
+        return messages
+    last = max(i for i, message in enumerate(messages) if message["role"] == "user")
+    content = messages[last]["content"]
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    turn = {**messages[last], "content": [{"type": "audio", "audio": audio}, *parts]}
+    return [*messages[:last], turn, *messages[last + 1 :]]
 
 
 def audio_parts(conversations: list[list[dict]]) -> list[dict]:

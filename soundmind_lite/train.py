@@ -1,7 +1,7 @@
 """One run from end to end: load, measure, train with GRPO, measure again, write.
 
-What it leaves out: the guards around the trainer, the files of the run folder, sharing between
-processes. They are in `runs`, and nothing there changes the method.
+What it leaves out is in `runs`: checks around the trainer, the files of the run folder, several
+processes, an order of rows that survives a resume.
 """
 
 from pathlib import Path
@@ -9,10 +9,10 @@ from pathlib import Path
 from transformers import set_seed
 
 from . import evaluation, grpo, profiles
-from .data import check_setting
+from .data import SETTINGS
 from .profiles import Profile
 from .rewards import TEXT_REWARDS
-from .trainer import check_algorithm
+from .trainer import ALGORITHMS
 
 
 def train(
@@ -51,13 +51,13 @@ def train(
     # 1. Settings, checked before anything is loaded
     profile = profiles.get(profile)
     require(profile)
-    spoken = check_setting(setting).endswith("-audio")
-    if reward_funcs is None:
-        reward_funcs = TEXT_REWARDS + AUDIO_REWARDS if spoken else TEXT_REWARDS
+    spoken = profiles.one_of(SETTINGS, setting, what="setting").endswith("-audio")
     if callable(reward_funcs):
         reward_funcs = [reward_funcs]
+    if not reward_funcs:
+        reward_funcs = TEXT_REWARDS + AUDIO_REWARDS if spoken else TEXT_REWARDS
     max_steps = profile.max_steps if max_steps is None else max_steps
-    check_algorithm(algorithm)
+    profiles.one_of(ALGORITHMS, algorithm, what="algorithm")
     grpo.check_sizes(profile, max_steps=max_steps)
     output_dir = output_dir or f"runs/{profile.name}-seed{seed}"
     settings = {"seed": seed, "algorithm": algorithm, "steps": max_steps, "setting": setting}

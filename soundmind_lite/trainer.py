@@ -2,20 +2,21 @@
 
 Plain GRPOTrainer samples completions conditioned on the audio and scores them without it: the
 processor's features reach `generate` and are dropped before each log-prob pass, with no error.
-Here they travel with their rows from sampling to the loss. TRL's methods are overridden, none of
-its code is copied; `tests/test_trl.py` names what is relied on. Guards and logs are in
-`runs.guards`, the shared prefix, which makes the same passes faster, in `fast.shared_prefix`.
+Here they travel with their rows from sampling to the loss. `tests/test_trl.py` names what this
+relies on in TRL. Guards are in `runs.guards`, faster passes in `fast.shared_prefix`.
 """
 
 import inspect
 from functools import partial
 
 import torch
+from datasets import Dataset
 from trl import GRPOTrainer
 
 from . import models
 from .audio import load_clip
 from .models import AUDIO_FIELDS
+from .profiles import one_of
 from .prompts import audio_parts, with_audio
 
 ALGORITHMS = ("grpo", "reinforce++")
@@ -32,21 +33,21 @@ class AudioGRPOTrainer(GRPOTrainer):
     the prompt's last user turn. `processing_class` defaults to the processor of the checkpoint.
 
     Raises NotImplementedError where TRL would score without the audio (vLLM, `rollout_func`,
-    images), AudioError, naming the row, for a clip that can't be used, and ValueError if a prompt's
-    audio placeholders and features don't match.
+    audio with images), AudioError, naming the row, for a clip that can't be used, and ValueError
+    if a prompt's audio placeholders and features don't match.
     """
 
     __signature__ = TRL_SIGNATURE.replace(
         parameters=[*TRL_SIGNATURE.parameters.values(), ALGORITHM]
     )
-    # what travels with each row: lists with a tensor a row, which TRL shuffles and splits
+    # the keys of a batch with one tensor a row, which TRL shuffles and splits like any list
     audio_fields: tuple[str, ...] = AUDIO_FIELDS
 
     def __init__(self, *args, algorithm: str = "grpo", **kwargs):
         from .alr.audio_column import undecoded  # for columns of the kind datasets.Audio
 
         given = TRL_SIGNATURE.bind(*args, **kwargs).arguments
-        self.algorithm = check_algorithm(algorithm)
+        self.algorithm = one_of(ALGORITHMS, algorithm, what="algorithm")
         self._audio: dict[str, list[torch.Tensor]] = {}  # of the rows that are sampled or scored
         self._summed_rewards: torch.Tensor | None = None  # (N,), of all processes
         if isinstance(given.get("reward_funcs"), tuple):
@@ -54,18 +55,20 @@ class AudioGRPOTrainer(GRPOTrainer):
         for name in ("train_dataset", "eval_dataset"):
             given[name] = undecoded(given.get(name))
         if isinstance(given["model"], str):
-            options = dict(getattr(given.get("args"), "model_init_kwargs", None) or {})
-            options["quantization_config"] = given.pop("quantization_config", None)
+            options = {"dtype": "float32"}
+            options |= getattr(given.get("args"), "model_init_kwargs", None) or {}
+            if "quantization_config" in given:
+                options["quantization_config"] = given.pop("quantization_config")
             given["model"] = models.load_thinker(given["model"], **options)
         if given.get("processing_class") is None:
             given["processing_class"] = models.load_processor(given["model"].config._name_or_path)
-        if "audio" in (getattr(given["train_dataset"], "column_names", None) or ()):
-            use_vllm = getattr(given.get("args"), "use_vllm", False)
-            check_sampling(use_vllm, given.get("rollout_func"))
+        rows = given["train_dataset"]
+        if isinstance(rows, Dataset) and len(rows) and rows[0].get("audio") is not None:
+            check_sampling(getattr(given.get("args"), "use_vllm", False), given.get("rollout_func"))
         super().__init__(**given)
         config = self.accelerator.unwrap_model(self.model).config
         self._audio_token, self._audio_start = config.audio_token_id, config.audio_start_token_id
-        # TRL suppresses the image placeholder alone; `generate` reads one of these, evaluation both
+        # TRL suppresses the image placeholder alone, in two copies of the same settings
         suppressed = set(self.generation_config.suppress_tokens or ())
         suppressed.update(models.placeholder_ids(config))
         self.generation_config.suppress_tokens = sorted(suppressed)
@@ -85,15 +88,15 @@ class AudioGRPOTrainer(GRPOTrainer):
             inputs = [with_audio_part(row) for row in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self.algorithm == "reinforce++":
-            own = self.accelerator.process_index * len(inputs)
+            start = self.accelerator.process_index * len(inputs)
             advantages = batch_advantages(self._summed_rewards)
-            output["advantages"] = advantages[own : own + len(inputs)]
+            output["advantages"] = advantages[start : start + len(inputs)]
         output.update(self._audio)
         return output
 
     def _tokenize_prompts(self, prompts):
         parts = audio_parts(prompts)
-        for part in parts:  # of a copy that TRL makes for each rollout
+        for part in parts:  # TRL has copied the prompts
             limit = models.max_audio_seconds(self.processing_class)
             name = part.pop("row", "without id")
             part["audio"] = load_clip(name, part["audio"], max_seconds=limit)
@@ -108,7 +111,8 @@ class AudioGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        self._summed_rewards = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        summed = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
+        self._summed_rewards = summed.masked_fill(rewards.isnan().all(dim=1), torch.nan)
         return rewards
 
     # 2. Scoring: every log-prob pass gets the features of its rows
@@ -158,15 +162,9 @@ class AudioGRPOTrainer(GRPOTrainer):
 
 def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
     """REINFORCE++ advantages: rewards (N,) against the mean and standard deviation of the whole
-    batch, without a baseline for each group."""
-    return (rewards - rewards.mean()) / (rewards.std() + 1e-4)
-
-
-def check_algorithm(algorithm: str) -> str:
-    """The algorithm itself, or ValueError with those there are."""
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"there is no algorithm {algorithm!r}; choose {' or '.join(ALGORITHMS)}")
-    return algorithm
+    batch, without a baseline for each group; 0 for a completion without a reward (NaN)."""
+    scored = rewards[~rewards.isnan()]
+    return ((rewards - scored.mean()) / (scored.std() + 1e-4)).nan_to_num(0.0)
 
 
 def check_sampling(use_vllm: bool, rollout_func) -> None:

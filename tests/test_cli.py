@@ -207,3 +207,33 @@ def test_evaluate_reads_what_it_needs_and_lists_what_it_leaves_out(
         2,
         ["test/0001", "test/0002"],
     )
+
+
+def test_every_name_that_a_command_uses_is_there():
+    """Commands import inside themselves, so that a name that is gone would show late."""
+    import ast
+    import importlib
+
+    from soundmind_lite import __main__
+
+    tree = ast.parse((ROOT / "soundmind_lite" / "__main__.py").read_text(encoding="utf-8"))
+    checked = 0
+    for function in tree.body:
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        modules = {}
+        for node in ast.walk(function):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = ".".join(filter(None, ["soundmind_lite", node.module]))
+                home = importlib.import_module(base)
+                for alias in node.names:
+                    if not hasattr(home, alias.name):
+                        importlib.import_module(f"{base}.{alias.name}")
+                    modules[alias.name] = getattr(home, alias.name)
+        for node in ast.walk(function):
+            named = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+            if named and node.value.id in modules:
+                assert hasattr(modules[node.value.id], node.attr), ast.unparse(node)
+                checked += 1
+    assert checked > 10
+    assert __main__.main

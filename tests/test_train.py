@@ -174,7 +174,7 @@ def test_a_profile_of_ones_own_needs_no_name_in_the_table(eight_rows, tmp_path):
     assert result["profile"] == "mine"
     assert load_trained(tmp_path / "run")[2] == own
     (tmp_path / "run" / "result.json").unlink()
-    with pytest.raises(RunError, match=r"holds another run \(sizes: "):
+    with pytest.raises(RunError, match=r"holds another run \(beta: 0.001 there, 0.5 now\)"):
         train.train(replace(own, beta=0.5), tmp_path / "run", max_steps=1, resume=True)
 
 
@@ -190,3 +190,46 @@ def test_a_folder_with_other_things_is_left_alone(small, tmp_path):
     with pytest.raises(RunError, match="holds no finished run"):
         load_trained(tmp_path / "mine")
     assert [f.name for f in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+
+def test_a_run_is_not_resumed_with_other_sizes_under_the_same_name(eight_rows, tmp_path):
+    """Begun with a profile of one's own, resumed with the registered one of that name, or back."""
+    own = replace(profiles.get("tiny"), data=str(eight_rows), **SMALL | {"name": "tiny"})
+    train.train(own, tmp_path / "run", max_steps=1)
+    (tmp_path / "run" / "result.json").unlink()
+    with pytest.raises(RunError, match="max_completion_length: 40 there, 100 now"):
+        train.train("tiny", tmp_path / "run", max_steps=1, resume=True)
+
+
+def test_an_audio_reward_may_be_used_where_answers_are_written(small, tmp_path):
+    """The written answer is spoken for the reward alone, by hibari-tts."""
+    funcs = [rewards.answer_reward, rewards.audio_format_reward]
+    result = train.train(small, tmp_path / "run", max_steps=1, reward_funcs=funcs)
+    assert "spoken" not in result["after"]
+    logged = report.read_lines(tmp_path / "run" / "metrics.jsonl")[0]
+    assert "rewards/audio_format_reward/mean" in logged
+
+
+def test_a_run_is_complete_without_its_picture(small, tmp_path, monkeypatch):
+    def broken(*_):
+        raise OSError("no font")
+
+    monkeypatch.setattr(report, "curves", broken)
+    with pytest.warns(UserWarning, match=r"complete, but curves.png isn't drawn: no font"):
+        train.train(small, tmp_path / "run", max_steps=1)
+    assert load_trained(tmp_path / "run")
+
+
+def test_notes_say_only_what_is_true(small, tmp_path):
+    """An error that stops a run under way says what is complete; one that refuses a run doesn't."""
+
+    def stops(completions, **_):
+        raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop") as error:
+        train.train(small, tmp_path / "run", max_steps=1, reward_funcs=stops)
+    words = "No checkpoint is complete yet: resume=True starts from the beginning"
+    assert error.value.__notes__ == [words]
+    with pytest.raises(RunError, match="holds another run") as error:
+        train.train(small, tmp_path / "run", max_steps=2, reward_funcs=stops, resume=True)
+    assert not hasattr(error.value, "__notes__")

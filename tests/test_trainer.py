@@ -351,11 +351,14 @@ def test_plain_trl_scores_without_the_audio(fresh_tiny, tmp_path):
     rows = data.training_rows(data.load_alr("mini", "train"))
     parts = [{**row, "prompt": with_audio(row["prompt"], row["audio"])} for row in rows]
     rows_of_trl = Dataset.from_list(parts).remove_columns("audio")
-    plain = trainer_of(GRPOTrainer, fresh_tiny, rows_of_trl, tmp_path, profile)
-    ours = trainer_of(AudioGRPOTrainer, models.load("tiny"), rows, tmp_path, profile)
-    for trainer in (plain, ours):
+
+    def log_of(cls, tiny, rows):
+        trainer = trainer_of(cls, tiny, rows, tmp_path, profile)
         trainer.train()
-    plain, ours = ([e for e in t.state.log_history if "reward" in e] for t in (plain, ours))
+        return [entry for entry in trainer.state.log_history if "reward" in entry]
+
+    plain = log_of(GRPOTrainer, fresh_tiny, rows_of_trl)
+    ours = log_of(AudioGRPOTrainer, models.load("tiny"), rows)
     # both sample conditioned on the audio, so the first completions are the same
     assert plain[0]["reward"] == ours[0]["reward"]
 

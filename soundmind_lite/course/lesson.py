@@ -24,6 +24,7 @@ KEEP_HOSTED = {
     "jupyterlab",
     "nbval",
     "pytest",
+    "pytest-xdist",
     "hypothesis",
 }
 HOSTED_ONLY_IF_MISSING = {"librosa", "matplotlib", "ipywidgets"}

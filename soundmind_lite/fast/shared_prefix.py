@@ -22,7 +22,6 @@ from transformers import DynamicCache
 from trl.trainer.utils import split_tensor_dict
 
 from ..models import AUDIO_FIELDS, audio_token_count
-from ..prompts import audio_parts
 from ..trainer import AudioGRPOTrainer
 from .kv_cache import AFTER_PROMPT, after_prompts, for_rows
 
@@ -45,7 +44,7 @@ class SharedPrefix:
         self.share(not (self.is_fsdp_enabled or self.is_deepspeed_enabled))
         if self.tools:
             what = "tools change the prompts between samples"
-            raise NotImplementedError(f"{what}; set shared_prefix=False in the profile")
+            raise NotImplementedError(f"{what}; use AudioGRPOTrainer")
 
     def share(self, on: bool) -> None:
         """Turns the sharing on, or off to do what the parent does. To be called between steps."""
@@ -251,14 +250,24 @@ def prefix_keys(input_ids: torch.Tensor, embeds: list[torch.Tensor] | None) -> l
     return [(*row, id(own)) for row, own in zip(input_ids.tolist(), audio, strict=True)]
 
 
-def prompt_key(prompt) -> str:
+def prompt_key(prompt) -> tuple:
     """What makes prompts distinct before they are tokenised: their text, and their clips by path
     or content."""
-    return repr(prompt) + "".join(clip_key(part["audio"]) for part in audio_parts([prompt]))
+    if isinstance(prompt, str):
+        return (prompt,)
+    key = []
+    for message in prompt:
+        content = message["content"]
+        parts = [content] if isinstance(content, str) else content
+        key += [
+            message["role"],
+            *(clip_key(p["audio"]) if "audio" in p else repr(p) for p in parts),
+        ]
+    return tuple(key)
 
 
 def clip_key(clip) -> str:
-    """The clip's path, or a digest of its samples or bytes."""
+    """The path of a clip, or a digest of its samples or bytes."""
     if isinstance(clip, dict):
         content = clip.get("bytes") or np.asarray(clip.get("array", ())).tobytes()
         return f"{clip.get('path')} {hashlib.blake2b(content).hexdigest()}"

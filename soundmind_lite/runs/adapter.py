@@ -11,6 +11,7 @@ from ..profiles import Profile
 from .files import RunError
 from .folder import read_result
 from .processes import processes
+from .starting import profile_of_facts
 
 WEIGHTS = Path("adapter") / "adapter_model.safetensors"
 
@@ -54,7 +55,7 @@ def with_adapter(model, run: str | Path):
 
 def load_trained(run: str | Path):
     """`(model, processor, profile)` of a finished run: the thinker of its profile with its adapter
-    merged into it."""
+    merged into it. Whether this machine can run the profile, `scale.doctor` says."""
     profile = profile_of(run)
     model, processor = models.load(profile)
     return with_adapter(model, run), processor, profile
@@ -62,7 +63,4 @@ def load_trained(run: str | Path):
 
 def profile_of(run: str | Path) -> Profile:
     """The profile of a finished run, also one that was never given a name in PROFILES."""
-    result = read_result(run)
-    if "sizes" in result:
-        return Profile(**result["sizes"])
-    return profiles.get(result["profile"])
+    return profiles.get(profile_of_facts(read_result(run)))

@@ -7,7 +7,6 @@ from ..alr.bad_rows import BadRows
 from ..speech import evaluation as spoken_evaluation
 from ..speech.talker import load_with_voice
 from .adapter import profile_of, with_adapter
-from .files import write_json
 
 
 def evaluate(
@@ -18,9 +17,8 @@ def evaluate(
     setting: str = "audio-text",
     control: str = "true",
     on_bad_row: str = "raise",
-    out: Path | None = None,
 ) -> dict:
-    """Accuracy with its interval, and what else the setting measures; `out` also gets each answer.
+    """Accuracy with its interval, what else the setting measures, and every answer.
 
     `run` is the folder of a finished run, whose profile then counts. Raises what `load_alr`,
     `load_trained` and `answer_rows` raise.
@@ -58,7 +56,6 @@ def evaluate(
         result |= spoken_evaluation.summary(answers, voice)
     else:
         result |= evaluation.summary(answers)
-    if out:
-        listed = {"answers": [vars(answer) for answer in answers], "skipped": bad.listed()}
-        write_json(out, result | listed)
+    result["answers"] = [vars(answer) for answer in answers]
+    result["skipped"] = bad.listed()
     return result

@@ -5,6 +5,8 @@ import os
 import tempfile
 from pathlib import Path
 
+RESULT, FACTS = "result.json", "run.json"
+
 
 class RunError(RuntimeError):
     """A run that can't start or continue; the message says what to do."""

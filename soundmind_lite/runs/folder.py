@@ -7,32 +7,30 @@ answer), `skipped.json` (rows left out, if any), `curves.png`, `adapter/` and `c
 
 import os
 import time
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+import warnings
+from contextlib import ExitStack
 from pathlib import Path
 
 from accelerate.utils import DistributedType, broadcast_object_list
-from filelock import FileLock, Timeout
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from ..evaluation import Answer
 from ..grpo import ROLLOUTS
-from ..profiles import PROFILES, Profile
+from ..profiles import Profile
 from ..speech.talker import Talker
 from . import report
-from .checkpoints import CLOCK, complete_checkpoints, keep_newest, last_complete, step_of
-from .files import RunError, check_writable, keep_steps, read_json, write_json
+from .checkpoints import CLOCK, complete_checkpoints, keep_newest, step_of
+from .files import FACTS, RESULT, RunError, keep_steps, read_json, write_json
 from .guards import reward_name
 from .log import METRICS, RunLog, breakdown
 from .measuring import Measurement
 from .process_memory import peak_memory_mb
 from .processes import processes
 from .rows import RunRows
+from .starting import check_folder, check_rows, claimed, remove_unused, sizes_of
 
-RESULT, FACTS, SKIPPED = "result.json", "run.json", "skipped.json"
-LOCK = ".lock"
-NOT_A_RUN_YET = (LOCK, f"{FACTS}.part")  # what a start that was killed leaves
+SKIPPED = "skipped.json"
 
 
 class RunFolder:
@@ -55,35 +53,34 @@ class RunFolder:
         self.resume = resume
         self.facts = {"profile": profile.name, **settings}
         self.facts["rewards"] = [reward_name(reward) for reward in reward_funcs]
-        if PROFILES.get(profile.name) != profile:  # its sizes can't be looked up by its name later
-            self.facts["sizes"] = asdict(profile)
+        self.facts |= sizes_of(profile)
         self.checkpoint: Path | None = None  # that the run resumes from
         self.rows: RunRows | None = None
         self.log: RunLog | None = None
         self._claim = ExitStack()
         self._existed = os.path.exists(self.path)
+        self._resumable = False
 
     def __enter__(self) -> "RunFolder":
-        found = [None]
-        if processes().is_main_process:
-            check_folder(self.path, self.resume, self.facts)
-            with ExitStack() as claim:
+        with ExitStack() as claim:  # which is dropped again if anything here fails
+            found = [None]
+            if processes().is_main_process:
+                check_folder(self.path, self.resume, self.facts)
                 claim.enter_context(claimed(self.path))
                 # again, since another process may have written the run until now
                 found = [check_folder(self.path, self.resume, self.facts)]
-                self._claim = claim.pop_all()
-        self.checkpoint = broadcast_object_list(found)[0]
-        self.log = RunLog(self.path, time.time() - seconds_until(self.path, self.checkpoint))
+            self.checkpoint = broadcast_object_list(found)[0]
+            self.log = RunLog(self.path, time.time() - seconds_until(self.path, self.checkpoint))
+            self._claim = claim.pop_all()
         return self
 
     def __exit__(self, kind, error, trace) -> None:
+        if error is not None and processes().is_main_process:
+            if self._resumable:
+                error.add_note(what_is_complete(self.path))
+            elif not self._existed:
+                remove_unused(self.path)
         self._claim.close()
-        if error is None or not processes().is_main_process:
-            return
-        if (self.path / FACTS).exists():
-            error.add_note(what_is_complete(self.path))
-        elif not self._existed:
-            remove_unused(self.path)
 
     def begin(self, rows: RunRows, voice=None) -> None:
         """Writes what the run is and which rows it leaves out, and drops what was logged after the
@@ -104,6 +101,7 @@ class RunFolder:
             keep_newest(self.path, complete_only=True)
             for name in (METRICS, ROLLOUTS):
                 keep_steps(self.path / name, step_of(self.checkpoint))
+        self._resumable = True
         state.wait_for_everyone()
 
     def saved(self, name: str) -> Measurement | None:
@@ -164,70 +162,31 @@ class RunFolder:
         }
         if processes().is_main_process:
             write_json(self.path / RESULT, result)
-            report.curves(self.path / METRICS, self.path / "curves.png", result)
-            rows = list(self.rows.test)
-            print(report.side_by_side(rows, before.answers, after.answers))
+            self._resumable = False
+            print(report.side_by_side(list(self.rows.test), before.answers, after.answers))
             print(report.table(result))
+            self._draw(result)
         return result
 
+    def _draw(self, result: dict) -> None:
+        """The curves; the run is complete without them."""
+        try:
+            report.curves(self.path / METRICS, self.path / "curves.png", result)
+        except Exception as error:
+            warnings.warn(f"the run is complete, but curves.png isn't drawn: {error}", stacklevel=2)
 
-def check_folder(path: Path, resume: bool, facts: dict) -> Path | None:
-    """The checkpoint that a run with these facts would resume from, if any; RunError if it may
-    neither start nor resume in the folder."""
-    # os.path, since Path raises where a folder above may not be entered
-    if os.path.isfile(path) or (os.path.islink(path) and not os.path.exists(path)):
-        raise RunError(f"{path} is a file, or a link to nothing; give a folder")
-    check_writable(path)
-    if (path / RESULT).exists():
-        raise RunError(f"{path} holds a finished run; choose another output_dir for a new one")
-    started = read_json(path / FACTS) if (path / FACTS).exists() else None
-    if started is None and resume:
-        raise RunError(f"{path} holds no run to resume; leave out resume=True to start one")
-    if started is not None and not resume:
-        remedy = "resume it with resume=True, or choose another output_dir"
-        raise RunError(f"{path} already holds a run; {remedy}")
-    files = path.iterdir() if path.exists() else ()
-    if started is None and any(file.name not in NOT_A_RUN_YET for file in files):
-        raise RunError(f"{path} is not empty; choose another output_dir")
-    if started is not None:
-        differing = [name for name in facts if started.get(name) != facts[name]]
-        if differing:
-            named = [f"{name}: {started.get(name)} there, {facts[name]} now" for name in differing]
-            what = f"{path} holds another run ({', '.join(named)})"
-            raise RunError(f"{what}; resume it with its own settings")
-    return last_complete(path)
-
-
-def check_rows(path: Path, fingerprint: str) -> None:
-    """RunError if the run in the folder began with other rows than those of this fingerprint."""
-    if (path / FACTS).exists() and read_json(path / FACTS).get("rows") != fingerprint:
-        what = f"{path}: the rows or clips aren't those that the run began with"
-        raise RunError(f"{what}; restore them, or choose another output_dir")
-
-
-@contextmanager
-def claimed(path: Path):
-    """Makes the folder; within it no other process can claim it, RunError if one has. The system
-    drops the claim when its process ends, however it ends."""
-    path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        what = f"{path} is being written by another process"
-        raise RunError(f"{what}; wait for it, or choose another output_dir") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def remove_unused(path: Path) -> None:
-    """Removes a folder that holds nothing but what a start leaves."""
-    if all(file.name in NOT_A_RUN_YET for file in path.iterdir()):
-        for file in path.iterdir():
-            file.unlink()
-        path.rmdir()
+    def _check_unchanged(self) -> None:
+        """RunError if a row or clip is not what it was at the beginning. Nobody can tell then what
+        the run learned from, so it can't be resumed either."""
+        unchanged = [self.rows.is_unchanged() if processes().is_main_process else None]
+        if broadcast_object_list(unchanged)[0]:
+            return
+        self._resumable = False
+        if processes().is_main_process:
+            facts = read_json(self.path / FACTS)
+            write_json(self.path / FACTS, facts | {"rows": "changed during the run"})
+        what = "rows or clips changed during the run, so before and after don't compare"
+        raise RunError(f"{self.path}: {what}; start a new run in another output_dir")
 
 
 def seconds_until(path: Path, checkpoint: Path | None) -> float:
@@ -265,5 +224,7 @@ def read_result(run: str | Path) -> dict:
     """The result of a finished run; RunError if it isn't one."""
     file = Path(run) / RESULT
     if not file.is_file():
-        raise RunError(f"{run} holds no finished run (no {RESULT}); finish it with resume=True")
+        raise RunError(
+            f"{run} holds no finished run (no {RESULT}); train it to its end: resume=True"
+        )
     return read_json(file, "profile", "algorithm", "steps", "seed", "before", "after")

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
+from datasets import Dataset, Value
 from trl.trainer.utils import RepeatSampler, is_async_callable
 
+from ..audio import check_file, named
 from ..fast.shared_prefix import SharedPrefix
 from ..rewards import completion_text
 from ..trainer import AudioGRPOTrainer
@@ -49,7 +51,10 @@ class Guards:
     Raises TrainingError for rewards, losses, gradients or parameters that are NaN or infinite.
     """
 
+    __signature__ = None  # of AudioGRPOTrainer; these take keywords alone
+
     def __init__(self, *, reward_funcs, rollout_file: Path | None = None, **kwargs):
+        check_clips(kwargs.get("train_dataset"))
         if callable(reward_funcs) or isinstance(reward_funcs, str):
             reward_funcs = [reward_funcs]
         super().__init__(reward_funcs=[finite(reward) for reward in reward_funcs], **kwargs)
@@ -159,6 +164,19 @@ class Guards:
 
 class GuardedTrainer(Guards, SharedPrefix, AudioGRPOTrainer):
     """The trainer of a run."""
+
+
+def check_clips(rows) -> None:
+    """AudioError, naming the row, if a clip that is given by its path isn't there: before the first
+    step, not when its row comes up."""
+    features = getattr(rows, "features", None) or {}
+    if not isinstance(rows, Dataset) or features.get("audio") != Value("string"):
+        return
+    ids = rows["id"] if "id" in features else ["without id"] * len(rows)
+    for row, clip in zip(ids, rows["audio"]):
+        if clip is not None:
+            with named(f"row {row}"):
+                check_file(clip)
 
 
 def reward_name(reward) -> str:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import check_setting
+from ..data import SETTINGS
 from ..evaluation import Answer, wilson_interval
+from ..profiles import one_of
 from ..prompts import VERDICTS, prompt, with_audio
 from . import word_error_rate
 from .spoken import CASCADE, Speech, Voice, heard_verdict
@@ -42,7 +43,7 @@ def listen(
     """
     from tqdm.auto import tqdm
 
-    has_audio = check_setting(setting).startswith("audio")
+    has_audio = one_of(SETTINGS, setting, what="setting").startswith("audio")
     if hasattr(voice, "begin"):
         voice.begin([answer.completion for answer in answers], "whole")
     pairs = list(zip(rows, answers, strict=True))

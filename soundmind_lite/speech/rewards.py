@@ -48,9 +48,9 @@ audio_format_reward.begin = CASCADE.begin
 audio_length_reward.begin = CASCADE.begin
 
 
-def spoken_by(voice: Voice, reward):
+def spoken_by(voice: Voice | None, reward):
     """An audio reward whose completions are spoken by `voice`; any other reward unchanged."""
-    if reward not in AUDIO_REWARDS:
+    if voice is None or reward not in AUDIO_REWARDS:
         return reward
 
     @wraps(reward, updated=())  # without the reward's attributes: `begin` is the cascade's

@@ -190,7 +190,7 @@ def _loaded(conversation: list[dict]) -> list[dict]:
 
 
 def _with_array(part: dict) -> dict:
-    if part["type"] == "audio" and isinstance(part["audio"], str):
+    if part["type"] == "audio" and not isinstance(part["audio"], np.ndarray):
         return {**part, "audio": load_audio(part["audio"])}
     return part
 

@@ -58,10 +58,10 @@ def test_a_reference_to_nothing_is_named(reference, function):
 
 
 def test_a_reference_names_the_module_that_defines_it():
-    words = r"grpo\.py doesn't define check_algorithm; name the module that does"
-    assert ledger.resolve("soundmind_lite.grpo:check_algorithm")  # imported there, from trainer
+    words = r"grpo\.py doesn't define TEXT_REWARDS; name the module that does"
+    assert ledger.resolve("soundmind_lite.grpo:TEXT_REWARDS")  # imported there, from rewards
     with pytest.raises(LookupError, match=words):
-        ledger.line_of("soundmind_lite.grpo:check_algorithm")
+        ledger.line_of("soundmind_lite.grpo:TEXT_REWARDS")
 
 
 @pytest.mark.parametrize("run", RUNS)

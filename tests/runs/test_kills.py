@@ -19,7 +19,7 @@ from conftest import FEW, again
 from soundmind_lite import profiles, train
 from soundmind_lite.alr.bad_rows import SkippedRows
 from soundmind_lite.audio import AudioError, load_audio
-from soundmind_lite.runs import checkpoints, files, measuring
+from soundmind_lite.runs import checkpoints, files, measuring, starting
 from soundmind_lite.runs import folder as run_folder
 from soundmind_lite.runs.guards import TrainingError
 from soundmind_lite.speech import talker
@@ -56,7 +56,7 @@ def resume_with_log_at(out, file, target):
 @pytest.mark.tried("two runs in one folder", "the second is refused, the first continues")
 def test_two_runs_in_one_folder(stopped):
     with (
-        run_folder.claimed(stopped),
+        starting.claimed(stopped),
         pytest.raises(files.RunError, match="is being written by another process"),
     ):
         again(stopped)
@@ -67,7 +67,7 @@ def test_two_runs_in_one_folder(stopped):
 def test_a_claim_alone_does_not_fill_a_folder(small, tmp_path):
     (tmp_path / "new").mkdir()
     with (
-        run_folder.claimed(tmp_path / "new"),
+        starting.claimed(tmp_path / "new"),
         pytest.raises(files.RunError, match="is being written by another process"),
     ):
         train.train("small", tmp_path / "new", max_steps=1)
@@ -176,13 +176,13 @@ def test_a_folder_that_cannot_be_written(small, open_folder, nobody, tmp_path):
     closed.chmod(0o555)
     words = r"nothing can be written to .*closed/run: .*closed: Permission denied; choose another"
     with nobody(), pytest.raises(files.RunError, match=words):
-        run_folder.check_folder(closed / "run", False, {})
+        starting.check_folder(closed / "run", False, {})
     (tmp_path / "file").touch()
     (closed / "inner").mkdir()
     closed.chmod(0)
     words = r"nothing can be written to .*closed/inner/run: .*Permission denied"
     with nobody(), pytest.raises(files.RunError, match=words):
-        run_folder.check_folder(closed / "inner" / "run", False, {})
+        starting.check_folder(closed / "inner" / "run", False, {})
     closed.chmod(0o755)
     with pytest.raises(files.RunError, match=r"nothing can be written to .*: Not a directory"):
         train.train("small", tmp_path / "file" / "run", max_steps=1)
