@@ -11,7 +11,7 @@ from peft import LoraConfig
 
 from soundmind_lite import data, grpo, models, profiles
 from soundmind_lite.audio import load_audio
-from soundmind_lite.fast import kv_cache, shared_prefix
+from soundmind_lite.fast import grouping, kv_cache, shared_prefix
 from soundmind_lite.models import AUDIO_FIELDS, encoded
 from soundmind_lite.prompts import prompt, with_audio
 from soundmind_lite.runs.guards import GuardedTrainer, Guards
@@ -283,8 +283,8 @@ def test_arrays_of_one_text_but_different_samples_are_different_prompts():
     """numpy shortens long arrays when it prints them; prompts are told apart by all samples."""
     clips = [np.zeros(50_000, np.float32) for _ in range(3)]
     clips[2][25_000] = 0.5
-    keys = [shared_prefix.prompt_key(with_audio(prompt(), clip)) for clip in clips]
+    keys = [grouping.prompt_key(with_audio(prompt(), clip)) for clip in clips]
     assert keys[0] == keys[1] != keys[2]
     stored = [{"path": None, "bytes": clip.tobytes()} for clip in clips]
-    keys = [shared_prefix.prompt_key(with_audio(prompt(), clip)) for clip in stored]
+    keys = [grouping.prompt_key(with_audio(prompt(), clip)) for clip in stored]
     assert keys[0] == keys[1] != keys[2]
