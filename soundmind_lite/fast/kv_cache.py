@@ -88,15 +88,28 @@ def attend(module, query, key: tuple, value: tuple, attention_mask, scaling: flo
         x = x.reshape(prompts, groups, rows // prompts, heads // groups, -1)
         return x.transpose(1, 2).flatten(0, 1)
 
-    to_prompt = by_row(by_prompt(query) @ key[0].mT)
-    to_sampled = query @ key[1].mT
+    to_prompt = by_row(float32_product(by_prompt(query), key[0]))
+    to_sampled = float32_product(query, key[1])
     scores = torch.cat([to_prompt, to_sampled], dim=-1) * scaling
     if attention_mask is not None:
         scores = scores.masked_fill(~attention_mask, float("-inf"))
-    weights = scores.float().softmax(-1).to(query.dtype)
+    weights = scores.softmax(-1).to(query.dtype)
     before, after = weights.split([length, scores.shape[-1] - length], dim=-1)
     mixed = by_row(by_prompt(before) @ value[0]) + after @ value[1]
     return mixed.reshape(rows, 1, heads, width), None
+
+
+def float32_product(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """query @ key.mT in float32, as scaled_dot_product_attention computes it.
+
+    Qwen2's keys share a large part (the bias of k_proj): rounded to bfloat16, a product of 4,000
+    loses the differences between keys, and in float16 one beyond 65,504 is infinite.
+    """
+    if query.dtype == torch.float32 or not query.is_cuda:
+        return query.float() @ key.float().mT
+    batch, tokens = query.shape[:-2], (query.shape[-2], key.shape[-2])
+    product = torch.bmm(query.flatten(0, -3), key.flatten(0, -3).mT, out_dtype=torch.float32)
+    return product.reshape(*batch, *tokens)
 
 
 AttentionInterface.register(AFTER_PROMPT, attend)
