@@ -66,9 +66,7 @@ def checked(audio: np.ndarray) -> np.ndarray:
         raise AudioError(f"expected a mono array of one sample or more, got shape {audio.shape}")
     if not np.isfinite(audio).all():
         bad = int((~np.isfinite(audio)).sum())
-        raise AudioError(
-            f"{bad} of {audio.size} samples are NaN or infinite; export the clip again"
-        )
+        raise AudioError(f"{bad} of {audio.size} samples are NaN or infinite; export it again")
     if (largest := np.abs(audio).max()) > MAX_AMPLITUDE:
         raise AudioError(f"the largest sample is {largest:.3g} and full scale is 1; scale the clip")
     return audio
@@ -79,9 +77,8 @@ def resampled(audio, sample_rate: int, *, target_rate: int = SAMPLE_RATE) -> np.
     import soxr
 
     audio = checked(audio)
-    if sample_rate == target_rate:
-        return audio
-    return soxr.resample(audio, sample_rate, target_rate).astype(np.float32)
+    same = sample_rate == target_rate
+    return audio if same else soxr.resample(audio, sample_rate, target_rate).astype(np.float32)
 
 
 def _from_file(path: Path, max_seconds: float | None) -> np.ndarray:

@@ -55,8 +55,7 @@ def load_alr(
     from .alr import bad_rows, layout, sources
 
     one_of(SPLITS, split, what="split")
-    if audio not in ("question", "both", None):
-        raise ValueError(f"audio must be 'question', 'both' or None, got {audio!r}")
+    one_of(("question", "both", None), audio, what="choice of audio")
     if max_seconds is not None and not max_seconds > 0:
         raise ValueError(f"max_seconds must be a positive number, got {max_seconds!r}")
     bad = bad_rows.BadRows.of(on_bad_row)

@@ -180,8 +180,7 @@ def wilson_interval(successes: int, n: int, *, z: float = 1.96) -> tuple[float, 
 
 
 def paired_p(before: list[bool], after: list[bool]) -> float:
-    """Exact two-sided McNemar test of whether a row that changed is as likely to have become right
-    as wrong."""
+    """Exact two-sided McNemar test: is a changed row as likely to have become right as wrong?"""
     from scipy.stats import binomtest
 
     gained = sum(now and not was for was, now in zip(before, after, strict=True))

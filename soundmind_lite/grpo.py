@@ -34,7 +34,7 @@ def grpo_config(
     profile = replace(profile, **own)
     max_steps = profile.max_steps if max_steps is None else max_steps
     completions = check_sizes(profile, max_steps=max_steps)
-    processes = process_count()
+    processes = int(os.environ.get("WORLD_SIZE", 1))
     at_once = profile.per_device_train_batch_size * processes
     cuda = torch.cuda.is_available()
     settings = {
@@ -56,7 +56,6 @@ def grpo_config(
         "remove_unused_columns": False,
         "logging_steps": 1,
         "save_steps": profile.save_steps,
-        "save_total_limit": 2,
         "report_to": [],
         "disable_tqdm": True,
         "dataloader_pin_memory": cuda,
@@ -112,7 +111,7 @@ def trainer_for(
 def check_sizes(profile: Profile, *, max_steps: int = 1, rows: int | None = None) -> int:
     """The completions of a step; ValueError if the batch doesn't divide them or rows are few."""
     completions = profile.prompts_per_step * profile.num_generations
-    batch, processes = profile.per_device_train_batch_size, process_count()
+    batch, processes = profile.per_device_train_batch_size, int(os.environ.get("WORLD_SIZE", 1))
     if completions % (batch * processes):
         at_once = f"per_device_train_batch_size {batch} × {processes} process(es)"
         raise ValueError(f"{at_once} does not divide the {completions} completions of a step")
@@ -122,8 +121,3 @@ def check_sizes(profile: Profile, *, max_steps: int = 1, rows: int | None = None
         needed = f"a step takes {profile.prompts_per_step}; give more, or lower prompts_per_step"
         raise ValueError(f"{rows} training rows can be used, and {needed}")
     return completions
-
-
-def process_count() -> int:
-    """Processes that torchrun or accelerate started; 1 if none did."""
-    return int(os.environ.get("WORLD_SIZE", 1))

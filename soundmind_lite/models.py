@@ -89,7 +89,17 @@ def load(profile: Profile | str):
         torch.set_num_threads(profile.num_threads)
     processor = load_processor(profile.model, profile.max_audio_seconds)
     options = {"dtype": profile.dtype, "quantization_config": quantization_config(profile)}
-    return load_thinker(profile.model, **options).eval(), processor
+    model = load_thinker(profile.model, **options)
+    set_stop_tokens(model, processor.tokenizer)
+    return model.eval(), processor
+
+
+def set_stop_tokens(model, tokenizer) -> None:
+    """Completions end at the tokenizer's end of turn, as in TRL, whatever the checkpoint names."""
+    declared = model.generation_config.eos_token_id
+    stops = declared if isinstance(declared, list) else [declared]
+    model.generation_config.eos_token_id = sorted({tokenizer.eos_token_id, *stops} - {None})
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
 
 
 def load_thinker(path: str | Path, **options):

@@ -79,5 +79,7 @@ def get(profile: str | Profile) -> Profile:
 def one_of(allowed, value, *, what: str):
     """The value, if it is one of those allowed; ValueError lists them."""
     if value not in allowed:
-        raise ValueError(f"there is no {what} {value!r}; choose one of {', '.join(allowed)}")
+        raise ValueError(
+            f"there is no {what} {value!r}; choose one of {', '.join(map(str, allowed))}"
+        )
     return value

@@ -21,8 +21,8 @@ def prompt(question: str | None = None) -> list[dict[str, str]]:
 def with_audio(messages: list[dict], audio) -> list[dict]:
     """The same conversation with `audio`, if it isn't None, first in the last user turn.
 
-    Content parts are built here and not in the dataset: Arrow gives every part all keys of its
-    siblings, filled with None, and chat templates read a part that has the key "audio" as audio.
+    Not in the dataset, where Arrow gives every part all keys of its siblings, filled with None:
+    chat templates read a part that has the key "audio" as audio.
     """
     if audio is None:
         return messages

@@ -64,8 +64,7 @@ def answer_reward(completions: list[Completion], label: list[int], **_) -> list[
         if value not in (0, 1):
             raise ValueError(f"label must be 1 (entailed) or 0 (not-entailed), got {value!r}")
     answers = [parse_answer(completion_text(completion)) for completion in completions]
-    pairs = zip(answers, label, strict=True)
-    return [2.0 if answer == VERDICTS[int(value)] else 0.0 for answer, value in pairs]
+    return [2.0 if a == VERDICTS[int(y)] else 0.0 for a, y in zip(answers, label, strict=True)]
 
 
 def text_format_reward(completions: list[Completion], **_) -> list[float]:
@@ -87,8 +86,7 @@ def text_length_reward(
     """
     check_references("reference_length", reference_length, unit="words")
     lengths = [len(reasoning_of(completion_text(c)).split()) for c in completions]
-    pairs = zip(lengths, reference_length, strict=True)
-    return [min(1.0, words / reference) for words, reference in pairs]
+    return [min(1.0, n / reference) for n, reference in zip(lengths, reference_length, strict=True)]
 
 
 def check_references(name: str, values: list[float], *, unit: str) -> None:

@@ -32,12 +32,12 @@ def train(
     `output_dir` (default: runs/PROFILE-seedSEED) gets the files that `runs.folder` lists.
     `reward_funcs`, one or several, default to the text rewards, and to text and audio rewards if
     the setting's answers are spoken: by the talker of a full checkpoint, else by hibari-tts.
-    `on_bad_row="skip"` leaves out rows that can't be used, counted and listed.
+    `on_bad_row="skip"` leaves out rows that can't be used, counted and listed. Returns the result.
 
-    Returns what `result.json` holds. Raises MachineError if this machine can't run the profile,
-    RunError if the run can't start or resume in the folder, or if rows or clips changed during it,
-    TrainingError for NaN and infinity, ALRFormatError and AudioError for bad rows and clips. An
-    error that stops a run under way carries a note of what is complete.
+    Raises MachineError if this machine can't run the profile, RunError if the run can't start or
+    resume in the folder, or if rows or clips changed during it, TrainingError for NaN and infinity,
+    ALRFormatError and AudioError for bad rows and clips. An error that stops a run under way
+    carries a note of what is complete.
     """
     # what surrounds a run; the method can be read without it
     from .runs.adapter import save_adapter
@@ -87,7 +87,6 @@ def train(
             max_steps=max_steps,
             algorithm=algorithm,
             callbacks=[run.log],
-            save_total_limit=None,  # run.log keeps the last complete ones
         )
         run.train(trainer)
         model = save_adapter(trainer, profile, run.path)

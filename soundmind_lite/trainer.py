@@ -30,7 +30,7 @@ class AudioGRPOTrainer(GRPOTrainer):
     Takes GRPOTrainer's arguments in its order, and `algorithm`: "reinforce++" replaces the
     group-relative advantages by `batch_advantages`. A row's `audio` is a path, a float array at
     16 kHz, `{"path", "bytes"}`, a `datasets.Audio` value, or None; it becomes the first part of
-    the prompt's last user turn. `processing_class` defaults to the processor of the checkpoint.
+    the prompt's last user turn. `processing_class` defaults to the checkpoint's own.
 
     Raises NotImplementedError where TRL would score without the audio (vLLM, `rollout_func`,
     audio with images), AudioError, naming the row, for a clip that can't be used, and ValueError
@@ -69,10 +69,16 @@ class AudioGRPOTrainer(GRPOTrainer):
         config = self.accelerator.unwrap_model(self.model).config
         self._audio_token, self._audio_start = config.audio_token_id, config.audio_start_token_id
         # TRL suppresses the image placeholder alone, in two copies of the same settings
-        suppressed = set(self.generation_config.suppress_tokens or ())
-        suppressed.update(models.placeholder_ids(config))
+        suppressed = {
+            *models.placeholder_ids(config),
+            *(self.generation_config.suppress_tokens or ()),
+        }
         self.generation_config.suppress_tokens = sorted(suppressed)
         self.generation_kwargs["suppress_tokens"] = sorted(suppressed)
+        if getattr(self.model, "is_loaded_in_4bit", False):
+            # TRL casts the adapter to bfloat16, where updates at a small rate round to nothing
+            for parameter in [p for p in self.model.parameters() if p.requires_grad]:
+                parameter.data = parameter.data.float()
 
     def _set_signature_columns_if_needed(self):
         super()._set_signature_columns_if_needed()
@@ -169,11 +175,9 @@ def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
 
 def check_sampling(use_vllm: bool, rollout_func) -> None:
     """NotImplementedError where completions of audio rows would be scored without the audio."""
-    if use_vllm:
-        raise NotImplementedError("TRL passes only images to vLLM; set use_vllm=False for audio")
-    if rollout_func is not None:
-        what = "rollout_func bypasses the features, so its completions would be scored without"
-        raise NotImplementedError(f"{what} the audio; leave rollout_func out for audio rows")
+    if use_vllm or rollout_func is not None:
+        what = "with use_vllm or a rollout_func, TRL would score audio rows without their audio"
+        raise NotImplementedError(f"{what}; leave both out")
 
 
 def with_audio_part(row: dict) -> dict:
@@ -187,8 +191,6 @@ def with_audio_part(row: dict) -> dict:
 def concatenated(chunks: list[tuple]) -> tuple:
     """Log-probs, entropies and auxiliary losses of chunks of rows, as TRL returns them."""
     log_probs, entropies, aux_losses = zip(*chunks)
-    return (
-        torch.cat(log_probs),
-        torch.cat(entropies) if entropies[0] is not None else None,
-        torch.stack(aux_losses).mean() if aux_losses[0] is not None else None,
-    )
+    entropies = torch.cat(entropies) if entropies[0] is not None else None
+    aux_loss = torch.stack(aux_losses).mean() if aux_losses[0] is not None else None
+    return torch.cat(log_probs), entropies, aux_loss

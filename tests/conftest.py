@@ -260,3 +260,11 @@ def full_checkpoint(tiny, tmp_path_factory):
         folder / "spk_dict.pt",
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def published_checkpoint(full_checkpoint, tmp_path_factory):
+    """`full_checkpoint` in the layout of the published files."""
+    from published import as_published
+
+    return as_published(full_checkpoint, tmp_path_factory.mktemp("hub") / "Qwen2.5-Omni")

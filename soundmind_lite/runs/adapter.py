@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -17,8 +18,7 @@ WEIGHTS = Path("adapter") / "adapter_model.safetensors"
 
 
 def save_adapter(trainer, profile: Profile, run: Path):
-    """Saves the adapter and returns the trained thinker with it merged: the same function without
-    the detour, so that answers come faster."""
+    """Saves the adapter and returns the trained thinker, as `merged` says."""
     state = processes()
     sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
     if sharded:  # gathers the adapter from all processes
@@ -29,11 +29,16 @@ def save_adapter(trainer, profile: Profile, run: Path):
     if sharded:  # the parameters themselves stay in pieces, so the base is loaded anew
         model, _ = models.load(profile)
         return with_adapter(model, run)
-    return trainer.model.merge_and_unload()
+    return merged(trainer.model).eval()
 
 
 def with_adapter(model, run: str | Path):
-    """The model with the adapter of a run merged into it, in place.
+    """The model with the adapter of a run, as `merged` says; raises what `adapted` raises."""
+    return merged(adapted(model, run)).eval()
+
+
+def adapted(model, run: str | Path) -> PeftModel:
+    """The model with the adapter of a run beside it.
 
     RunError if there is none in safetensors (other formats can hold code), or one that can't be
     read or holds NaN or infinite values.
@@ -50,7 +55,19 @@ def with_adapter(model, run: str | Path):
     if broken:
         what = f"{file} holds NaN or infinite values, first {broken[0]}"
         raise RunError(f"{what}; train it again, with a lower learning_rate")
-    return PeftModel.from_pretrained(model, str(Path(run) / "adapter")).merge_and_unload().eval()
+    return PeftModel.from_pretrained(model, str(Path(run) / "adapter"))
+
+
+def merged(model: PeftModel):
+    """The model with its adapter merged into it, which answers faster, if that changes nothing.
+
+    Rounded to 16 or 4 bits the merged weights would lose most of what a small learning rate has
+    changed, so there the adapter stays beside them.
+    """
+    dtypes = {parameter.dtype for parameter in model.get_base_model().parameters()}
+    if dtypes == {torch.float32}:
+        return model.merge_and_unload()
+    return model
 
 
 def load_trained(run: str | Path):

@@ -76,7 +76,9 @@ def load_full(profile: Profile) -> tuple[Qwen2_5OmniForConditionalGeneration, Au
         )
     if not profile.load_in_4bit:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    return model.eval(), models.load_processor(profile.model, profile.max_audio_seconds)
+    processor = models.load_processor(profile.model, profile.max_audio_seconds)
+    models.set_stop_tokens(model.thinker, processor.tokenizer)
+    return model.eval(), processor
 
 
 @torch.no_grad()
