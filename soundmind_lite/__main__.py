@@ -4,6 +4,7 @@ Exit 0 on success, 2 on bad arguments, 1 with one clear line on failure.
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 import math
@@ -29,7 +30,7 @@ def train(args) -> None:
     from .train import train
 
     train(
-        args.profile,
+        chosen_profile(args),
         args.out,
         seed=args.seed,
         max_steps=args.steps,
@@ -44,20 +45,20 @@ def train(args) -> None:
 
 
 def evaluate(args) -> None:
-    from . import profiles
+    from .runs.files import check_target, write_json
     from .scale.doctor import require
 
     check_target(args.out, "--out")
+    profile = chosen_profile(args)
     if args.run is None:
-        require(profiles.get(args.profile))
+        require(profile)
     from .runs.adapter import profile_of
     from .runs.evaluating import evaluate
-    from .runs.files import write_json
 
     if args.run is not None:
         require(profile_of(args.run))
     result = evaluate(
-        args.profile,
+        profile,
         args.run,
         split=args.split,
         setting=args.setting,
@@ -72,7 +73,7 @@ def evaluate(args) -> None:
 
 def bench(args) -> None:
     from . import profiles
-    from .runs.files import write_json
+    from .runs.files import check_target, write_json
     from .scale import bench, doctor, growth
 
     profile = profiles.get(args.profile)
@@ -131,17 +132,14 @@ def site(args) -> None:
     print(f"Written: {site.build(args.out) / 'index.html'}; it opens without a network")
 
 
-def check_target(file: Path | None, option: str) -> None:
-    """Reports before the long work, not after it, that its figures can't be written."""
-    from .runs.files import check_writable
+def chosen_profile(args):
+    """The profile, with what the command line replaces in it."""
+    from . import profiles
 
-    if file is None:
-        return
-    if file.is_dir():
-        raise IsADirectoryError(f"{file} is a folder; give {option} the name of a file")
-    if not file.parent.is_dir():
-        raise FileNotFoundError(f"{file.parent}: no such folder for {option}")
-    check_writable(file.parent)
+    names = ("model", "data", "num_generations", "max_completion_length")
+    given = {name: getattr(args, name, None) for name in names}
+    changes = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(profiles.get(args.profile), **changes)
 
 
 def positive(text: str) -> int:
@@ -184,6 +182,10 @@ def parser() -> argparse.ArgumentParser:
         words = "sizes of model, data and run (default: %(default)s)"
         p.add_argument("--profile", default=default, choices=list(PROFILES), help=words)
 
+    def add_source(p) -> None:
+        p.add_argument("--model", help="a checkpoint, as a folder or hub id, for the profile's own")
+        p.add_argument("--data", help="a folder, zip or hub id in ALR's format, for the profile's")
+
     def add_rows(p) -> None:
         words = "how the question comes and how the answer is given (default: %(default)s)"
         p.add_argument("--setting", choices=SETTINGS, default="audio-text", help=words)
@@ -199,11 +201,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", type=positive, help="optimizer steps (default: the profile's)")
     p.add_argument("--resume", action="store_true", help="continue from --out's last checkpoint")
     p.add_argument("--algorithm", choices=("grpo", "reinforce++"), default="grpo")
+    words = "completions of a question (default: the profile's)"
+    p.add_argument("--num-generations", type=positive, metavar="G", help=words)
+    words = "tokens of a completion (default: the profile's)"
+    p.add_argument("--max-completion-length", type=positive, metavar="N", help=words)
+    add_source(p)
     add_rows(p)
 
     p = command("evaluate", evaluate, "accuracy of a run or an untrained model, with its interval")
     p.add_argument("--run", type=Path, help="a run folder (default: --profile's untrained model)")
     add_profile(p)
+    add_source(p)
     p.add_argument("--split", choices=SPLITS, default="test")
     controls = ("true", "silent", "swapped")
     words = "the row's own audio, silence, or another row's"

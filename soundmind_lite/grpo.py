@@ -62,7 +62,7 @@ def grpo_config(
         "ddp_backend": "gloo" if processes > 1 and not cuda else None,
         "ddp_find_unused_parameters": False,
     }
-    return GRPOConfig(**(settings | overrides))
+    return GRPOConfig(**{**settings, **overrides})
 
 
 def trainer_for(

@@ -56,12 +56,12 @@ LARGE = {
     "gradient_checkpointing": True,
 }
 SMALL_CARD = LARGE | {"load_in_4bit": True, "prompts_per_step": 1}
+TURING = SMALL_CARD | {"dtype": "float16"}  # a T4 has no bfloat16
 
 _ALL = (
     # one thread is faster for so small a model: 1.0 s a step, 1.5 s with two
     Profile("tiny", "any laptop, no GPU", str(ASSETS / "tiny_omni"), "mini", num_threads=1),
-    # a T4 has no bfloat16
-    Profile("t4", "Colab, 16 GB", OMNI_3B, gpu_gb=15, **SMALL_CARD | {"dtype": "float16"}),
+    Profile("t4", "Colab, 16 GB", OMNI_3B, gpu_gb=15, **TURING),
     Profile("l4", "Colab or a workstation, 24 GB", OMNI_7B, gpu_gb=22, **SMALL_CARD),
     Profile("80gb", "one A100 or H100", OMNI_7B, gpu_gb=78, **LARGE),
     Profile("multi", "several GPUs through accelerate", OMNI_7B, gpu_gb=78, **LARGE),

@@ -209,6 +209,32 @@ def test_evaluate_reads_what_it_needs_and_lists_what_it_leaves_out(
     )
 
 
+def test_a_run_of_ones_own_from_the_command_line(eight_rows, tmp_path, monkeypatch, capsys):
+    """Own data, model and sizes, without an edit of the profiles; `evaluate` finds them again."""
+    from soundmind_lite import __main__, profiles
+
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    own = ["--data", eight_rows, "--model", profiles.get("tiny").model]
+
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["soundmind_lite", *map(str, arguments)])
+        return __main__.main()
+
+    out = tmp_path / "run"
+    sizes = ["--num-generations", 4, "--max-completion-length", 8, "--steps", 1]
+    assert command("train", *own, *sizes, "--out", out) == 0
+    lines = (out / "completions.jsonl").read_text().splitlines()
+    assert len(lines) == 4 * 4
+    result = json.loads((out / "result.json").read_text())
+    assert result["after"]["n"] == 8
+    assert (result["sizes"]["num_generations"], result["sizes"]["max_completion_length"]) == (4, 8)
+    capsys.readouterr()
+    assert command("evaluate", "--run", out) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == result["after"]["accuracy"]
+    assert command("evaluate", *own) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 8
+
+
 def test_every_name_that_a_command_uses_is_there():
     """Commands import inside themselves, so that a name that is gone would show late."""
     import ast

@@ -4,13 +4,14 @@ from pathlib import Path
 
 from .. import data, evaluation, profiles
 from ..alr.bad_rows import BadRows
+from ..profiles import Profile
 from ..speech import evaluation as spoken_evaluation
 from ..speech.talker import load_with_voice
 from .adapter import profile_of, with_adapter
 
 
 def evaluate(
-    profile: str = "tiny",
+    profile: Profile | str = "tiny",
     run: Path | None = None,
     *,
     split: str = "test",

@@ -71,3 +71,15 @@ def check_writable(folder: Path) -> None:
     except OSError as error:
         what = f"nothing can be written to {folder}: {nearest}: {error.strerror}"
         raise RunError(f"{what}; choose another folder") from error
+
+
+def check_target(file: Path | None, option: str) -> None:
+    """Reports before the long work, not after it, that its figures can't be written; `option` is
+    where the file's name is given."""
+    if file is None:
+        return
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; give {option} the name of a file")
+    if not file.parent.is_dir():
+        raise FileNotFoundError(f"{file.parent}: no such folder for {option}")
+    check_writable(file.parent)

@@ -128,19 +128,6 @@ class RunFolder:
             weights = load_file(checkpoint / "adapter_model.safetensors")
             set_peft_model_state_dict(trainer.model, weights)
 
-    def _check_unchanged(self) -> None:
-        """RunError if a row or clip is not what it was at the beginning. Nobody can tell then what
-        the run learned from, so it can't be resumed either."""
-        if self.rows.is_unchanged():
-            return
-        if processes().is_main_process:
-            facts = read_json(self.path / FACTS)
-            write_json(self.path / FACTS, facts | {"rows": "changed during the run"})
-        what = (
-            f"{self.path}: rows or clips changed during the run, so before and after don't compare"
-        )
-        raise RunError(f"{what}; start a new run in another output_dir")
-
     def finish(
         self, *, before: Measurement, after: Measurement, swapped: Measurement, paired_p: float
     ) -> dict:
@@ -184,7 +171,8 @@ class RunFolder:
         self._resumable = False
         if processes().is_main_process:
             facts = read_json(self.path / FACTS)
-            write_json(self.path / FACTS, facts | {"rows": "changed during the run"})
+            facts["rows"] = "changed during the run"
+            write_json(self.path / FACTS, facts)
         what = "rows or clips changed during the run, so before and after don't compare"
         raise RunError(f"{self.path}: {what}; start a new run in another output_dir")
 
