@@ -48,6 +48,8 @@ def evaluate(args) -> None:
     from .runs.files import check_target, write_json
     from .scale.doctor import require
 
+    if args.run and (args.model or args.data):
+        raise ValueError("--run evaluates its own model and data; leave out --model and --data")
     check_target(args.out, "--out")
     profile = chosen_profile(args)
     if args.run is None:
@@ -137,8 +139,7 @@ def chosen_profile(args):
     from . import profiles
 
     names = ("model", "data", "num_generations", "max_completion_length")
-    given = {name: getattr(args, name, None) for name in names}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes = {k: v for k, v in vars(args).items() if k in names and v is not None}
     return dataclasses.replace(profiles.get(args.profile), **changes)
 
 
@@ -213,9 +214,8 @@ def parser() -> argparse.ArgumentParser:
     add_profile(p)
     add_source(p)
     p.add_argument("--split", choices=SPLITS, default="test")
-    controls = ("true", "silent", "swapped")
     words = "the row's own audio, silence, or another row's"
-    p.add_argument("--audio", choices=controls, default="true", help=words)
+    p.add_argument("--audio", choices=("true", "silent", "swapped"), default="true", help=words)
     p.add_argument("--out", type=Path, help="a JSON file for the figures and every answer")
     add_rows(p)
 
@@ -236,8 +236,8 @@ def parser() -> argparse.ArgumentParser:
 
     p = command("plan", plan, "memory, time and cost of a profile on a GPU, before any download")
     add_profile(p, default="l4")
-    cards = ("T4", "L4", "A100", "H100")
-    p.add_argument("--gpu", choices=cards, help="default: the first GPU of this machine")
+    words = "default: the first GPU of this machine"
+    p.add_argument("--gpu", choices=("T4", "L4", "A100", "H100"), help=words)
     words = "of one question (default: %(default)s)"
     p.add_argument("--seconds-of-audio", type=amount, default=60.0, help=words)
     p.add_argument("--price", type=amount, help="of an hour, in any currency")

@@ -110,6 +110,10 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
         ),
         (["plan", "--profile", "80gb", "--gpu", "T4"], "the profile 80gb will not fit on T4"),
         (["merge", "--run", "nowhere", "--out", "x"], "holds no finished run"),
+        (
+            ["evaluate", "--run", "nowhere", "--data", "mini"],
+            "--run evaluates its own model and data; leave out --model and --data",
+        ),
         (["evaluate", "--out", "tests"], "tests is a folder; give --out the name of a file"),
         pytest.param(
             ["evaluate", "--out", "/sys/x.json"],
