@@ -118,8 +118,9 @@ def tone(tmp_path):
 
 @pytest.fixture
 def small(eight_rows, monkeypatch):
-    """A profile "small": two questions × two short completions a step, on eight rows, saved at each
-    step."""
+    """A profile "small": two questions with two short completions each a step, on eight rows.
+
+    It is saved at each step."""
     from soundmind_lite import profiles
 
     profile = replace(profiles.get("tiny"), name="small", data=str(eight_rows), **FEW)

@@ -1,12 +1,11 @@
 """The checkpoints of a run: which are complete, whether they are still what was written, and how
 many are kept."""
 
-import hashlib
 import re
 import shutil
 from pathlib import Path
 
-from .files import RunError, read_json, write_json
+from .files import RunError, digest, read_json, write_json
 
 # The seconds that the run took until then and the digests of all other files; written last.
 CLOCK = "clock.json"
@@ -35,9 +34,7 @@ def digests(checkpoint: Path) -> dict[str, str]:
     found = {}
     for file in sorted(checkpoint.rglob("*")):
         if file.is_file() and file.name not in (CLOCK, f"{CLOCK}.part"):
-            with file.open("rb") as content:
-                digest = hashlib.file_digest(content, "blake2b").hexdigest()
-            found[file.relative_to(checkpoint).as_posix()] = digest[:32]
+            found[file.relative_to(checkpoint).as_posix()] = digest(file)[:32]
     return found
 
 

@@ -1,5 +1,6 @@
 """The files of a run: never half-written, and named when they are damaged."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -39,6 +40,12 @@ def read_json(path: Path, *names: str) -> dict:
         remedy = "restore it, or choose another run"
         raise RunError(f"{path} is damaged ({error!s:.100}); {remedy}") from error
     return value
+
+
+def digest(file: str | Path) -> str:
+    """The BLAKE2b digest of a file's bytes, in hex digits."""
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "blake2b").hexdigest()
 
 
 def keep_steps(file: Path, last_step: int) -> None:

@@ -5,6 +5,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 from ..data import CLIPS
+from .files import digest
 
 READ_AT_ONCE = 8  # clips
 
@@ -14,18 +15,13 @@ def fingerprint(rows) -> str:
 
     Where the files are makes no difference.
     """
-    rows, digest = list(rows), hashlib.blake2b(digest_size=8)
+    rows, total = list(rows), hashlib.blake2b(digest_size=8)
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         for row, clips in zip(rows, pool.map(_clip_digests, rows)):
             texts = [row[name] for name in ("split", "id", "question", "reasoning", "label")]
-            digest.update(json.dumps(texts + clips).encode())
-    return digest.hexdigest()
+            total.update(json.dumps(texts + clips).encode())
+    return total.hexdigest()
 
 
 def _clip_digests(row: dict) -> list[str | None]:
-    return [row[name] and _file_digest(row[name]) for name in CLIPS]
-
-
-def _file_digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
+    return [row[name] and digest(row[name]) for name in CLIPS]

@@ -61,9 +61,8 @@ class Guards:
         self.rollout_file = rollout_file
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self._row_ids: list[str] = []  # of the step's rows, for errors
-        self._scored: tuple[list, torch.Tensor] | None = (
-            None  # completions, rewards of each function
-        )
+        # completions of this process, rewards (N, functions) of all
+        self._scored: tuple[list, torch.Tensor] | None = None
 
     @contextmanager
     def _timed(self, phase: str):
@@ -76,15 +75,8 @@ class Guards:
 
     def _get_train_sampler(self, dataset=None):
         sampler = super()._get_train_sampler(dataset)
-        names = (
-            "data_source",
-            "mini_repeat_count",
-            "batch_size",
-            "repeat_count",
-            "shuffle",
-            "seed",
-        )
-        return EpochSampler(*(getattr(sampler, name) for name in names))
+        names = "data_source mini_repeat_count batch_size repeat_count shuffle seed"
+        return EpochSampler(**{name: getattr(sampler, name) for name in names.split()})
 
     def _prepare_inputs(self, generation_batch):
         with self._timed("other"):
@@ -147,7 +139,7 @@ class Guards:
         return f"step {self.state.global_step + 1}"
 
     def _write_rollouts(self, inputs, advantages):
-        completions, rewards = self._scored  # completions of this process, rewards of all
+        completions, rewards = self._scored
         start = self.accelerator.process_index * len(inputs)
         records = []
         for i, (row, completion) in enumerate(zip(inputs, completions)):

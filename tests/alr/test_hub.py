@@ -1,12 +1,10 @@
 """ALR from the hub: the real client against a hub on the loopback."""
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
 import traceback
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
@@ -223,8 +221,7 @@ def test_a_signed_url_is_not_shown(hub):
 
 
 def test_a_full_disk_is_reported_before_the_first_byte(hub, monkeypatch, cache):
-    usage = namedtuple("usage", "total used free")(1, 1, 10**9)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    trees.nearly_full_disk(monkeypatch)
     message = r"0\.0 GB in 3 files are still to be fetched and .* has 1\.0 GB free; use streaming"
     with pytest.raises(SourceError, match=message):
         load_alr(NAME, "dev")

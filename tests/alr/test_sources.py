@@ -3,7 +3,6 @@
 import os
 import shutil
 import zipfile
-from collections import namedtuple
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -132,8 +131,7 @@ def test_a_fetch_that_breaks_leaves_no_half_file(archive, cache, monkeypatch):
 
 
 def test_a_full_disk_is_reported_before_the_first_byte(archive, cache, monkeypatch):
-    usage = namedtuple("usage", "total used free")(1, 1, 10**9)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    trees.nearly_full_disk(monkeypatch)
     message = r"in 3 files are still to be fetched and .* has 1\.0 GB free; use streaming=True"
     with pytest.raises(SourceError, match=message):
         load_alr(archive, "dev")

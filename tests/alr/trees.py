@@ -2,7 +2,9 @@
 
 import io
 import json
+import shutil
 import zipfile
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,12 @@ ROWS = {  # split → (id, label)
     split: [(f"{i:04}", i % 2) for i in range(1, count + 1)] for split, count in COUNTS.items()
 }
 LAYOUTS = ("published", "hub")
+
+
+def nearly_full_disk(monkeypatch) -> None:
+    """Leaves 1.0 GB free on every disk, just what must stay free."""
+    usage = namedtuple("usage", "total used free")(1, 1, 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
 
 def texts(identifier: str, label: int) -> tuple[str, str]:
