@@ -6,16 +6,11 @@ Exit 0 on success, 2 on bad arguments, 1 with one clear line on failure.
 import argparse
 import dataclasses
 import json
-import logging
-import math
 import os
-import re
 import sys
-import warnings
 from pathlib import Path
 
-# What the library calls an argument, and what it is called here
-FLAGS = {"resume=True": "--resume", "output_dir": "--out", "on_bad_row": "--on-bad-row"}
+from .runs import console
 
 
 def doctor(args) -> None:
@@ -29,8 +24,15 @@ def train(args) -> None:
     from .runs.processes import processes
     from .train import train
 
+    profile = chosen_profile(args)
+    if args.hours:
+        from .scale import planner
+
+        card = chosen_card(args, profile)
+        profile = planner.within(profile, card, hours=args.hours)
+        print(planner.plan(profile, card))
     train(
-        chosen_profile(args),
+        profile,
         args.out,
         seed=args.seed,
         max_steps=args.steps,
@@ -38,6 +40,7 @@ def train(args) -> None:
         algorithm=args.algorithm,
         setting=args.setting,
         on_bad_row=args.on_bad_row,
+        report_to=args.report_to,
     )
     if processes().is_main_process:
         files = "result.json, curves.png, metrics.jsonl, completions.jsonl, adapter/"
@@ -45,20 +48,19 @@ def train(args) -> None:
 
 
 def evaluate(args) -> None:
-    from .runs.files import check_target, write_json
+    from .runs.files import check_target
     from .scale.doctor import require
 
-    if args.run and (args.model or args.data):
-        raise ValueError("--run evaluates its own model and data; leave out --model and --data")
+    if args.run and args.model:
+        raise ValueError("--run evaluates its own model; leave out --model")
     check_target(args.out, "--out")
-    profile = chosen_profile(args)
-    if args.run is None:
-        require(profile)
+    if args.run is None:  # asked before the slow imports
+        require(chosen_profile(args))
     from .runs.adapter import profile_of
     from .runs.evaluating import evaluate
 
-    if args.run is not None:
-        require(profile_of(args.run))
+    profile = chosen_profile(args, profile_of(args.run) if args.run else None)
+    require(profile)
     result = evaluate(
         profile,
         args.run,
@@ -66,11 +68,10 @@ def evaluate(args) -> None:
         setting=args.setting,
         control=args.audio,
         on_bad_row=args.on_bad_row,
+        out=args.out,
     )
     figures = {name: value for name, value in result.items() if name not in ("answers", "skipped")}
     print(json.dumps(figures, indent=2))
-    if args.out:
-        write_json(args.out, result)
 
 
 def bench(args) -> None:
@@ -104,22 +105,32 @@ def merge(args) -> None:
 
 
 def plan(args) -> None:
-    from . import profiles
-    from .scale import doctor, planner
+    from .scale import planner
 
-    profile = profiles.get(args.profile)
-    cards = doctor.gpus()
-    if args.gpu:
-        card = planner.CARDS[args.gpu]
-    elif cards:
-        card = planner.card_of(*cards[0])
-    else:
-        raise doctor.MachineError("no GPU here to plan for; name one with --gpu")
-    sizes = {"audio_seconds": args.seconds_of_audio, "price": args.price, "steps": args.steps}
-    chosen = planner.plan(profile, card, **sizes)
+    profile = chosen_profile(args)
+    card = chosen_card(args, profile)
+    if args.hours:
+        profile = planner.within(profile, card, hours=args.hours)
+    if args.steps:
+        profile = dataclasses.replace(profile, max_steps=args.steps)
+    chosen = planner.plan(profile, card, audio_seconds=args.seconds_of_audio, price=args.price)
     print(chosen)
     if not chosen.fits:
         raise RuntimeError(f"the profile {profile.name} will not fit on {card.name}")
+
+
+def chosen_card(args, profile):
+    """The card of --gpu, else the first GPU here, else the one that the profile is made for."""
+    from .scale import doctor
+    from .scale.cards import CARDS
+
+    if args.gpu:
+        return CARDS[args.gpu]
+    if doctor.gpus():
+        return doctor.card_here()
+    if not profile.card:
+        raise doctor.MachineError(f"no GPU to plan {profile.name} for; name one with --gpu")
+    return CARDS[profile.card]
 
 
 def build_tiny(args) -> None:
@@ -134,39 +145,20 @@ def site(args) -> None:
     print(f"Written: {site.build(args.out) / 'index.html'}; it opens without a network")
 
 
-def chosen_profile(args):
-    """The profile, with what the command line replaces in it."""
+def chosen_profile(args, profile=None):
+    """The profile, by default that of --profile, with what the command line replaces in it."""
     from . import profiles
 
-    names = ("model", "data", "num_generations", "max_completion_length")
-    changes = {k: v for k, v in vars(args).items() if k in names and v is not None}
-    return dataclasses.replace(profiles.get(args.profile), **changes)
-
-
-def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def amount(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError("must be a positive number")
-    return value
-
-
-def seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError("must lie between 0 and 2**32 - 1")
-    return value
+    profile = profile or profiles.get(args.profile)
+    fields = {field.name for field in dataclasses.fields(profile)}
+    changes = {k: v for k, v in vars(args).items() if k in fields and v is not None}
+    return dataclasses.replace(profile, **changes)
 
 
 def parser() -> argparse.ArgumentParser:
     from .data import SETTINGS, SPLITS
     from .profiles import PROFILES
+    from .scale.cards import CARDS
 
     top = argparse.ArgumentParser(
         prog="python -m soundmind_lite",
@@ -187,6 +179,29 @@ def parser() -> argparse.ArgumentParser:
         p.add_argument("--model", help="a checkpoint, as a folder or hub id, for the profile's own")
         p.add_argument("--data", help="a folder, zip or hub id in ALR's format, for the profile's")
 
+    def add_sizes(p, *names: str) -> None:
+        sizes = {
+            "train-rows": "questions to train on, a random part that is always the same",
+            "test-rows": "questions to measure on, a random part that is always the same",
+            "num-generations": "completions of a question",
+            "max-completion-length": "tokens of a completion",
+        }
+        for name in names or sizes:
+            words = f"{sizes[name]} (default: the profile's)"
+            p.add_argument(f"--{name}", type=console.positive, metavar="N", help=words)
+
+    def add_length(p) -> None:
+        words = "optimizer steps (default: the profile's)"
+        p.add_argument("--steps", type=console.positive, help=words)
+        add_sizes(p)
+        words = "measure greedy and sampled answers, greedy ones, or none (default: the profile's)"
+        p.add_argument("--eval", choices=("full", "short", "none"), help=words)
+        words = "choose rows, steps and --eval so that the run is planned to end within these hours"
+        p.add_argument("--hours", type=console.amount, help=words)
+        words = "plan for this card (default: the first GPU here, else the profile's): "
+        words += ", ".join(CARDS)
+        p.add_argument("--gpu", choices=list(CARDS), metavar="CARD", help=words)
+
     def add_rows(p) -> None:
         words = "how the question comes and how the answer is given (default: %(default)s)"
         p.add_argument("--setting", choices=SETTINGS, default="audio-text", help=words)
@@ -197,15 +212,12 @@ def parser() -> argparse.ArgumentParser:
 
     p = command("train", train, "evaluate, train with rule rewards, evaluate again")
     add_profile(p)
-    p.add_argument("--seed", type=seed, default=0)
+    p.add_argument("--seed", type=console.seed, default=0)
     p.add_argument("--out", type=Path, help="the run folder (default: runs/PROFILE-seedSEED)")
-    p.add_argument("--steps", type=positive, help="optimizer steps (default: the profile's)")
     p.add_argument("--resume", action="store_true", help="continue from --out's last checkpoint")
     p.add_argument("--algorithm", choices=("grpo", "reinforce++"), default="grpo")
-    words = "completions of a question (default: the profile's)"
-    p.add_argument("--num-generations", type=positive, metavar="G", help=words)
-    words = "tokens of a completion (default: the profile's)"
-    p.add_argument("--max-completion-length", type=positive, metavar="N", help=words)
+    p.add_argument("--report-to", help="a tracker that transformers knows, such as trackio")
+    add_length(p)
     add_source(p)
     add_rows(p)
 
@@ -213,6 +225,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--run", type=Path, help="a run folder (default: --profile's untrained model)")
     add_profile(p)
     add_source(p)
+    add_sizes(p, "test-rows", "max-completion-length")
     p.add_argument("--split", choices=SPLITS, default="test")
     words = "the row's own audio, silence, or another row's"
     p.add_argument("--audio", choices=("true", "silent", "swapped"), default="true", help=words)
@@ -225,9 +238,10 @@ def parser() -> argparse.ArgumentParser:
     add_profile(p)
     words = "the profile's shape without its checkpoint"
     p.add_argument("--random-weights", action="store_true", help=words)
-    p.add_argument("--seconds-of-audio", type=amount, default=60.0)
-    p.add_argument("--group", type=positive, default=8, help="completions of the question")
-    p.add_argument("--new-tokens", type=positive, help="of a completion (default: the profile's)")
+    p.add_argument("--seconds-of-audio", type=console.amount, default=60.0)
+    p.add_argument("--group", type=console.positive, default=8, help="completions of the question")
+    words = "of a completion (default: the profile's)"
+    p.add_argument("--new-tokens", type=console.positive, help=words)
     p.add_argument("--json", type=Path, help="a file for the figures")
 
     p = command("merge", merge, "write a run's trained thinker as a checkpoint, with a model card")
@@ -236,12 +250,10 @@ def parser() -> argparse.ArgumentParser:
 
     p = command("plan", plan, "memory, time and cost of a profile on a GPU, before any download")
     add_profile(p, default="l4")
-    words = "default: the first GPU of this machine"
-    p.add_argument("--gpu", choices=("T4", "L4", "A100", "H100"), help=words)
-    words = "of one question (default: %(default)s)"
-    p.add_argument("--seconds-of-audio", type=amount, default=60.0, help=words)
-    p.add_argument("--price", type=amount, help="of an hour, in any currency")
-    p.add_argument("--steps", type=positive, help="default: the profile's")
+    add_length(p)
+    words = "of one question (default: the mean of the data)"
+    p.add_argument("--seconds-of-audio", type=console.amount, help=words)
+    p.add_argument("--price", type=console.amount, help="of an hour, in any currency")
 
     p = command("build-tiny", build_tiny, "rebuild assets/mini_alr and assets/tiny_omni")
     p.add_argument("--out", type=Path, required=True, help="a new or empty folder")
@@ -252,33 +264,8 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def quiet() -> None:
-    """Settings that must be made before torch is loaded, and warnings that aren't the reader's."""
-    # idle threads that spin slow two busy cores down by up to 20 times
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    # bitsandbytes recommends faster kernels whenever peft is imported
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    # about names that TRL uses, not about the reader's code
-    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # a console that knows no "│" must not end a run
-
-
-def one_line(error: Exception) -> str:
-    """The error and its notes in one line, in this command line's words, without secrets."""
-    from .alr.sources import without_secrets
-
-    notes = getattr(error, "__notes__", [])
-    text = ". ".join([str(error).rstrip(".") or type(error).__name__, *notes])
-    for argument, flag in FLAGS.items():  # as a word of its own, not in a path
-        text = re.sub(rf"(?<![\w/.\\-]){argument}(?![\w/.\\-])", flag, text)
-    return without_secrets(text)
-
-
 def main() -> int:
-    quiet()
+    console.quiet()
     args = parser().parse_args()
     if args.call is train and args.out is None:
         args.out = Path("runs") / f"{args.profile}-seed{args.seed}"
@@ -291,7 +278,7 @@ def main() -> int:
     except Exception as error:  # one clear line; SOUNDMIND_TRACE=1 shows the whole trace
         if os.environ.get("SOUNDMIND_TRACE"):
             raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {console.one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -29,6 +29,8 @@ def load_audio(clip: Clip, max_seconds: float | None = None) -> np.ndarray:
     Raises AudioError, naming the file, if the clip is missing, unreadable, empty, shorter than
     `MIN_SECONDS`, longer than `max_seconds`, or holds NaN, infinite or absurdly large samples.
     """
+    from .fast import decoding  # of files, with all that can be wrong with one
+
     parts = clip if isinstance(clip, dict) else {}
     if parts.get("array") is not None or isinstance(clip, list) or hasattr(clip, "__array__"):
         name = "the array"
@@ -36,11 +38,11 @@ def load_audio(clip: Clip, max_seconds: float | None = None) -> np.ndarray:
             audio = resampled(parts.get("array", clip), parts.get("sampling_rate", SAMPLE_RATE))
     elif parts.get("bytes") is not None:
         name = parts.get("path") or f"a clip of {len(parts['bytes'])} bytes"
-        audio = _decoded(io.BytesIO(parts["bytes"]), name, max_seconds)
+        audio = decoding.decoded(io.BytesIO(parts["bytes"]), name, max_seconds)
     else:
         name = str(parts.get("path") if parts else clip)
-        audio = _from_file(Path(name), max_seconds)
-    _check_length(name, len(audio) / SAMPLE_RATE, max_seconds)
+        audio = decoding.from_file(Path(name), max_seconds)
+    check_length(name, len(audio) / SAMPLE_RATE, limit=max_seconds)
     return audio
 
 
@@ -81,51 +83,11 @@ def resampled(audio, sample_rate: int, *, target_rate: int = SAMPLE_RATE) -> np.
     return audio if same else soxr.resample(audio, sample_rate, target_rate).astype(np.float32)
 
 
-def _from_file(path: Path, max_seconds: float | None) -> np.ndarray:
-    from .fast.remember import DECODED  # decoding is slow: the clips used last stay in memory
-
-    state = check_file(path)  # a file that has changed since is decoded again
-    key = (str(path.resolve()), state.st_mtime_ns, state.st_size)
-    return DECODED.get(key, lambda: _decoded(path, str(path), max_seconds)).copy()
-
-
-def check_file(path: str | Path):
-    """The `stat` of a clip's file; AudioError if it isn't a file that can be read."""
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("not a file")
-        path.open("rb").close()
-        return path.stat()
-    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
-        why = getattr(error, "strerror", None) or error
-        raise AudioError(f"{path}: {why}; was the audio of this row downloaded?") from error
-
-
-def _decoded(source: Path | io.BytesIO, name: str, max_seconds: float | None) -> np.ndarray:
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(source) as file:
-            rate = file.samplerate
-            _check_length(name, file.frames / rate, max_seconds)
-            audio = file.read(dtype="float32", always_2d=True).mean(axis=1)
-    except AudioError:
-        raise
-    except MemoryError as error:
-        raise AudioError(f"{name}: too long for this machine's memory; give max_seconds") from error
-    except (RuntimeError, TypeError, ValueError) as error:  # soundfile's errors are RuntimeErrors
-        why = str(getattr(error, "error_string", error)).rstrip(".")
-        formats = "WAV, FLAC, OGG and MP3 are"
-        raise AudioError(f"{name}: not a readable sound file ({why}); {formats}") from error
-    with named(name):
-        return resampled(audio, rate)
-
-
-def _check_length(name: str, seconds: float, max_seconds: float | None) -> None:
+def check_length(name: str, seconds: float, *, limit: float | None) -> None:
+    """AudioError, with the name, for a clip of too few or too many seconds."""
     if seconds < MIN_SECONDS:
         raise AudioError(f"{name}: {seconds:.3f} s long, at least {MIN_SECONDS} s are needed")
-    if max_seconds is not None and seconds > max_seconds:
-        limit = f"the profile's limit is {max_seconds:.1f} s"
+    if limit is not None and seconds > limit:
+        allowed = f"the profile's limit is {limit:.1f} s"
         remedy = "raise max_audio_seconds or leave the row out"
-        raise AudioError(f"{name}: {seconds:.1f} s long, {limit}; {remedy}")
+        raise AudioError(f"{name}: {seconds:.1f} s long, {allowed}; {remedy}")

@@ -5,6 +5,7 @@ rewards take. Sources of files, formats, bad rows and the audit are in `alr/`.
 """
 
 import math
+import random
 from pathlib import Path
 
 from .profiles import ASSETS, one_of
@@ -35,6 +36,7 @@ def load_alr(
     audio: str | None = "question",
     on_bad_row="raise",
     max_seconds: float | None = None,
+    max_rows: int | None = None,
 ):
     """ALR as a `datasets.Dataset` with `COLUMNS`, or as an IterableDataset if `streaming`.
 
@@ -42,6 +44,7 @@ def load_alr(
     layout or in the hub's, or a hub id such as "SoundMind-RL/SoundMindDataset", with "@revision" if
     you like. `audio`: "question", "both" (answers too) or None; the audio columns hold paths, or
     None. Clips that aren't local are fetched first, or row by row if `streaming`, and kept.
+    `max_rows` takes a random part of the split, always the same, and fetches its clips alone.
 
     `on_bad_row`: "raise" stops at the first row out of format; "skip" reads every clip now, leaves
     out rows that can't be used and lists them in a `SkippedRows` warning. `max_seconds` reads every
@@ -56,13 +59,17 @@ def load_alr(
 
     one_of(SPLITS, split, what="split")
     one_of(("question", "both", None), audio, what="choice of audio")
-    if max_seconds is not None and not max_seconds > 0:
-        raise ValueError(f"max_seconds must be a positive number, got {max_seconds!r}")
+    for name, value in (("max_seconds", max_seconds), ("max_rows", max_rows)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be a positive number, got {value!r}")
     bad = bad_rows.BadRows.of(on_bad_row)
     files = sources.open_source(ASSETS / "mini_alr" if source == "mini" else source)
     rows = layout.read_split(files, split, audio=audio, bad=bad)
     count = len(rows) + len(bad.found)
     layout.check_count(split, count, name=files.name, is_copy=files.is_copy)
+    if max_rows is not None and max_rows < len(rows):
+        rows = [rows[i] for i in sorted(random.Random(0).sample(range(len(rows)), max_rows))]
+        count = max_rows + len(bad.found)
     limit = math.inf if bad.policy == "skip" and max_seconds is None else max_seconds
     features = Features({name: Value("string") for name in COLUMNS} | {"label": Value("int64")})
     if streaming:

@@ -2,17 +2,18 @@
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 import torch
 
+from . import profiles
 from .audio import load_clip
 from .data import SETTINGS, STATEMENTS, row_name
 from .models import encoded, max_audio_seconds, placeholder_ids
-from .profiles import one_of
+from .profiles import Profile
 from .prompts import VERDICTS, prompt, with_audio
 from .rewards import has_text_format, parse_answer
 
@@ -35,59 +36,68 @@ def answer_rows(
     rows,
     *,
     processing_class,
-    max_new_tokens: int = 100,
-    batch_size: int = 40,
+    profile: Profile | str,
     control: str = "true",
     setting: str = "audio-text",
     sample: bool = False,
     seed: int = 0,
     progress: str | None = None,
     only: Sequence[int] | None = None,
+    on_answers: Callable[[dict[int, Answer]], None] | None = None,
 ) -> list[Answer]:
     """The model's answers to rows of `data.load_alr`, greedy or sampled at temperature 1.
 
-    `control` replaces the audio: "silent", or "swapped" with another row's. `only` holds the
-    indices of the rows to answer (default: all); the others still lend their audio to the swapped
-    control. `progress` labels a progress bar. Raises AudioError, naming the row, for a clip that
-    can't be used.
+    `profile` gives `per_device_eval_batch_size` and `max_completion_length`. `control` replaces the
+    audio: "silent", or "swapped" with another row's. `only` holds the indices of the rows to answer
+    (default: all); the others still lend their audio to the swapped control. `progress` labels a
+    progress bar. `on_answers` gets the answers of each batch, by index, as soon as they are there.
+    Raises AudioError, naming the row, for a clip that can't be used.
     """
     from tqdm.auto import tqdm
 
-    rows = list(rows)
+    rows, profile = list(rows), profiles.get(profile)
     indices = list(range(len(rows)) if only is None else only)
-    clips = [None] * len(indices)
-    if one_of(SETTINGS, setting, what="setting").startswith("audio"):
-        clips = sounds(rows, control, limit=max_audio_seconds(processing_class), only=indices)
-    elif control != "true":
+    from_audio = profiles.one_of(SETTINGS, setting, what="setting").startswith("audio")
+    if not from_audio and control != "true":
         raise ValueError(f"control={control!r} changes the audio, and {setting!r} has none")
-    rows = [rows[i] for i in indices]
-    questions = [row["question"] if clip is None else None for row, clip in zip(rows, clips)]
-    lengths = [len(question or clip) for question, clip in zip(questions, clips)]
-    # batches of similar length, so that short clips don't pay for long ones
-    order = sorted(range(len(rows)), key=lengths.__getitem__)
-    completions = [""] * len(rows)
+    clip_of = sounds(rows, control, limit=max_audio_seconds(processing_class))
+
+    def conversation(i: int) -> list[dict]:
+        if from_audio:
+            return with_audio(prompt(), clip_of(i))
+        return with_audio(prompt(rows[i]["question"]), None)
+
+    # batches of similar length, so that short clips don't pay for long ones; a clip is decoded when
+    # it is needed, and not kept
+    lengths = {i: len(clip_of(i) if from_audio else rows[i]["question"]) for i in indices}
+    order = sorted(indices, key=lengths.__getitem__)
+    options = {"max_new_tokens": profile.max_completion_length, "sample": sample}
+    answers: dict[int, Answer] = {}
     was_training = model.training
     model.eval()
     with (
-        tqdm(total=len(rows), desc=progress, disable=progress is None, leave=False) as bar,
+        tqdm(total=len(order), desc=progress, disable=progress is None, leave=False) as bar,
         torch.random.fork_rng(),  # a measurement doesn't move the random numbers of the training
     ):
         torch.manual_seed(seed)
-        for start in range(0, len(rows), batch_size):
-            batch = order[start : start + batch_size]
-            asked = [with_audio(prompt(questions[i]), clips[i]) for i in batch]
-            options = {"max_new_tokens": max_new_tokens, "sample": sample}
+        for start in range(0, len(order), profile.per_device_eval_batch_size):
+            batch = order[start : start + profile.per_device_eval_batch_size]
+            asked = [conversation(i) for i in batch]
             texts = complete(model, asked, processing_class=processing_class, **options)
-            for i, text in zip(batch, texts):
-                completions[i] = text
+            found = {i: judged(rows[i], text) for i, text in zip(batch, texts)}
+            if on_answers is not None:
+                on_answers(found)
+            answers |= found
             bar.update(len(batch))
     model.train(was_training)
-    answers = []
-    for row, text in zip(rows, completions):
-        correct = parse_answer(text) == VERDICTS[row["label"]]
-        exact = quotes_premises(row, text)
-        answers.append(Answer(row["id"], text, correct, has_text_format(text), exact))
-    return answers
+    return [answers[i] for i in indices]
+
+
+def judged(row: dict, completion: str) -> Answer:
+    """The answer that a completion gives to a row."""
+    correct = parse_answer(completion) == VERDICTS[row["label"]]
+    exact = quotes_premises(row, completion)
+    return Answer(row["id"], completion, correct, has_text_format(completion), exact)
 
 
 @torch.no_grad()
@@ -95,7 +105,8 @@ def complete(
     model, conversations: list, *, processing_class, max_new_tokens: int, sample: bool = False
 ) -> list[str]:
     """Completions of one batch of conversations, greedy or sampled at temperature 1."""
-    from .fast.kv_cache import roomy_cache  # transformers' own cache copies itself for each token
+    from .fast.head import last_logits  # transformers computes all, and copies its cache each time
+    from .fast.kv_cache import roomy_cache
 
     batch = encoded(processing_class, conversations, device=model.device)
     if sample:
@@ -104,7 +115,8 @@ def complete(
         decoding = {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
     decoding |= {"max_new_tokens": max_new_tokens, "past_key_values": roomy_cache()}
     placeholders = placeholder_ids(model.config)
-    tokens = model.generate(**batch, **decoding, suppress_tokens=placeholders)
+    with last_logits(model):
+        tokens = model.generate(**batch, **decoding, suppress_tokens=placeholders)
     completions = tokens[:, batch["input_ids"].shape[1] :]
     return processing_class.tokenizer.batch_decode(completions, skip_special_tokens=True)
 
@@ -119,14 +131,18 @@ def _words(text: str) -> str:
     return " " + " ".join(re.findall(r"\w+", text.lower())) + " "
 
 
-def sounds(rows: list[dict], control: str, *, limit: float, only) -> list[np.ndarray]:
-    """The clips, 16 kHz, for the rows with the indices `only`: their own ("true"), zeros of the
-    same length ("silent"), or another row's ("swapped"). `limit` is in seconds."""
-    one_of(AUDIO_CONTROLS, control, what="audio control")
+def sounds(rows: list[dict], control: str, *, limit: float) -> Callable[[int], np.ndarray]:
+    """A function that loads the clip, 16 kHz, for the row of an index: its own ("true"), zeros of
+    the same length ("silent"), or another row's ("swapped"). `limit` is in seconds."""
+    profiles.one_of(AUDIO_CONTROLS, control, what="audio control")
     sources = donors([row["label"] for row in rows]) if control == "swapped" else range(len(rows))
-    chosen = [rows[sources[i]] for i in only]
-    clips = [load_clip(row_name(row), row["question_audio"], max_seconds=limit) for row in chosen]
-    return [np.zeros_like(clip) for clip in clips] if control == "silent" else clips
+
+    def load(i: int) -> np.ndarray:
+        row = rows[sources[i]]
+        clip = load_clip(row_name(row), row["question_audio"], max_seconds=limit)
+        return np.zeros_like(clip) if control == "silent" else clip
+
+    return load
 
 
 def donors(labels: list[int], seed: int = 0) -> list[int]:

@@ -1,6 +1,5 @@
 """TRL's GRPOConfig, PEFT's LoraConfig and a trainer, at the sizes of a profile."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,11 +29,13 @@ def grpo_config(
 ) -> GRPOConfig:
     """TRL's configuration for a profile; `overrides` are fields of GRPOConfig. A step has
     prompts_per_step × num_generations completions, on one process or several."""
+    from .runs.sizes import check_sizes, world_size  # what doesn't divide is an error
+
     own = {name: overrides.pop(name) for name in list(overrides) if hasattr(profile, name)}
     profile = replace(profile, **own)
     max_steps = profile.max_steps if max_steps is None else max_steps
     completions = check_sizes(profile, max_steps=max_steps)
-    processes = int(os.environ.get("WORLD_SIZE", 1))
+    processes = world_size()
     at_once = profile.per_device_train_batch_size * processes
     cuda = torch.cuda.is_available()
     settings = {
@@ -61,6 +62,7 @@ def grpo_config(
         "dataloader_pin_memory": cuda,
         "ddp_backend": "gloo" if processes > 1 and not cuda else None,
         "ddp_find_unused_parameters": False,
+        "ds3_gather_for_generation": False,  # no card needs to hold the whole model
     }
     return GRPOConfig(**{**settings, **overrides})
 
@@ -88,6 +90,7 @@ def trainer_for(
     printed. Raises what `check_sizes` raises.
     """
     from .runs.guards import GuardedTrainer  # guards and logs that the method can do without
+    from .runs.sizes import check_sizes
 
     check_sizes(profile, rows=len(train_dataset))
     trainer = GuardedTrainer(
@@ -106,18 +109,3 @@ def trainer_for(
         trainer.share(False)
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def check_sizes(profile: Profile, *, max_steps: int = 1, rows: int | None = None) -> int:
-    """The completions of a step; ValueError if the batch doesn't divide them or rows are few."""
-    completions = profile.prompts_per_step * profile.num_generations
-    batch, processes = profile.per_device_train_batch_size, int(os.environ.get("WORLD_SIZE", 1))
-    if completions % (batch * processes):
-        at_once = f"per_device_train_batch_size {batch} × {processes} process(es)"
-        raise ValueError(f"{at_once} does not divide the {completions} completions of a step")
-    if not isinstance(max_steps, int) or max_steps < 1:
-        raise ValueError(f"max_steps must be a whole number from 1 on, got {max_steps!r}")
-    if rows is not None and rows < profile.prompts_per_step:
-        needed = f"a step takes {profile.prompts_per_step}; give more, or lower prompts_per_step"
-        raise ValueError(f"{rows} training rows can be used, and {needed}")
-    return completions

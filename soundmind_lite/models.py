@@ -109,27 +109,29 @@ def load_thinker(path: str | Path, **options):
     `options` are those of `from_pretrained`. Raises OSError without a checkpoint, CheckpointError
     if a parameter is NaN, infinite or missing: transformers would initialise it at random.
     """
-    options |= WEIGHTS_ONLY | {"output_loading_info": True}
-    model, report = Thinker.from_pretrained(path, **options)
-    if missing := sorted(report["missing_keys"]):
-        parts = ", ".join(sorted({".".join(name.split(".")[:2]) for name in missing}))
-        what = f"{len(missing)} parameters of the thinker, in {parts}; first {missing[0]}"
-        raise CheckpointError(f"{path} lacks {what}")
-    # quantised weights are placed while they are loaded
-    if options.get("quantization_config") is None and "device_map" not in options:
+    from .alr import checkpoint  # where the hub's files come from
+    from .runs import sharding
+
+    options |= WEIGHTS_ONLY | {"output_loading_info": True} | sharding.placement()
+    folder = checkpoint.fetched(path)
+    config = checkpoint.thinker_config(checkpoint.read_config(folder))
+    model, report = Thinker.from_pretrained(folder, config=config, **options)
+    model.name_or_path = model.config.name_or_path = str(path)  # an adapter's base
+    # quantised weights are placed while they are loaded, those of a sharded model as it is prepared
+    placed = "device_map" in options or options.get("quantization_config") is not None
+    if not placed and not sharding.is_sharded():
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    if broken := [name for name, value in model.named_parameters() if not value.isfinite().all()]:
-        what = f"NaN or infinite values in {len(broken)} parameters, first {broken[0]}"
-        raise CheckpointError(f"{path} holds {what}; fetch it again")
+    checkpoint.check(model, report, name=path)
     return model
 
 
 def load_processor(path: str | Path, max_audio_seconds: float | None = None) -> AudioProcessor:
     """The processor of a checkpoint, for clips of up to `max_audio_seconds` (rounded up), to which
     all are padded. The default is the checkpoint's own limit, 300 s for the 7B."""
+    from .alr import checkpoint
     from .fast.features import WhisperFeatureExtractor  # the same features, remembered
 
-    processor = AudioProcessor.from_pretrained(path, **NO_CODE)
+    processor = AudioProcessor.from_pretrained(checkpoint.fetched(path), **NO_CODE)
     extractor = WhisperFeatureExtractor(**processor.feature_extractor.to_dict())
     if max_audio_seconds is not None:
         extractor.chunk_length = int(-(-max_audio_seconds // 1))

@@ -26,13 +26,15 @@ def train(
     reward_funcs=None,
     setting: str = "audio-text",
     on_bad_row: str = "raise",
+    report_to: str | None = None,
 ) -> dict:
     """The whole run, on one process or on those that accelerate or torchrun started.
 
     `output_dir` (default: runs/PROFILE-seedSEED) gets the files that `runs.folder` lists.
     `reward_funcs`, one or several, default to the text rewards, and to text and audio rewards if
     the setting's answers are spoken: by the talker of a full checkpoint, else by hibari-tts.
-    `on_bad_row="skip"` leaves out rows that can't be used, counted and listed. Returns the result.
+    `on_bad_row="skip"` leaves out rows that can't be used, counted and listed. `report_to` is a
+    tracker, as in TRL. Returns the result.
 
     Raises MachineError if this machine can't run the profile, RunError if the run can't start or
     resume in the folder, or if rows or clips changed during it, TrainingError for NaN and infinity,
@@ -44,6 +46,8 @@ def train(
     from .runs.folder import RunFolder
     from .runs.measuring import measure
     from .runs.rows import load_rows
+    from .runs.sharding import check_sharding, prepared
+    from .runs.sizes import check_sizes
     from .scale.doctor import require
     from .speech.rewards import AUDIO_REWARDS, spoken_by
     from .speech.talker import load_with_voice
@@ -52,13 +56,14 @@ def train(
     profile = profiles.get(profile)
     require(profile)
     spoken = profiles.one_of(SETTINGS, setting, what="setting").endswith("-audio")
+    check_sharding(profile, spoken)
     if callable(reward_funcs):
         reward_funcs = [reward_funcs]
     if not reward_funcs:
         reward_funcs = TEXT_REWARDS + AUDIO_REWARDS if spoken else TEXT_REWARDS
     max_steps = profile.max_steps if max_steps is None else max_steps
     profiles.one_of(ALGORITHMS, algorithm, what="algorithm")
-    grpo.check_sizes(profile, max_steps=max_steps)
+    check_sizes(profile, max_steps=max_steps)
     output_dir = output_dir or f"runs/{profile.name}-seed{seed}"
     settings = {"seed": seed, "algorithm": algorithm, "steps": max_steps, "setting": setting}
 
@@ -69,13 +74,9 @@ def train(
         model, processor, voice = load_with_voice(profile, spoken)
         run.begin(rows, voice)
         asked = {"rows": rows.test, "profile": profile, "processing_class": processor}
-        answered = {"setting": setting, "voice": voice}
+        asked |= {"setting": setting, "log": run.answers}
 
-        # 3. Before
-        before = run.saved("before") or measure(model, "before", **asked, **answered)
-        run.save("before", before)
-
-        # 4. Train
+        # 3. The trainer, and before
         trainer = grpo.trainer_for(
             profile,
             model,
@@ -87,12 +88,19 @@ def train(
             max_steps=max_steps,
             algorithm=algorithm,
             callbacks=[run.log],
+            report_to=[report_to] if report_to else [],
         )
+        model = prepared(trainer, run.checkpoint)
+        before = run.saved("before") or measure(model, "before", **asked, step=0, voice=voice)
+        run.save("before", before)
+
+        # 4. Train
         run.train(trainer)
-        model = save_adapter(trainer, profile, run.path)
+        model = save_adapter(trainer, run.path)
 
         # 5. After, and with another row's audio: does the model listen?
-        after = measure(model, "after", **asked, **answered)
+        asked["step"] = max_steps
+        after = measure(model, "after", **asked, voice=voice)
         run.save("after", after)
         swapped = measure(model, "swapped audio", **asked, control="swapped")
 

@@ -28,14 +28,6 @@ FEW = dict(
 )
 TRIED = Counter()  # (what, what happened) → how often, in the tests that passed
 ROOT = Path(__file__).resolve().parent.parent
-TALKER = dict(
-    hidden_size=64,
-    intermediate_size=128,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-    head_dim=16,
-)
 
 
 def good_row(identifier="0001", label=1, major="a", answer="So it is.\n\nAnswer: entailed."):
@@ -203,69 +195,9 @@ def eight_rows(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def full_checkpoint(tiny, tmp_path_factory):
-    """A full Qwen2.5-Omni (thinker, talker, token2wav, spk_dict.pt) in shards; its thinker is
-    tiny_omni."""
-    import torch
-    from transformers import Qwen2_5OmniConfig, Qwen2_5OmniForConditionalGeneration
+def published_checkpoint(tiny, tmp_path_factory):
+    """A full Qwen2.5-Omni (thinker, talker, token2wav, voices) in the layout of the published
+    files; its thinker is tiny_omni, in bfloat16."""
+    import published
 
-    thinker, processor = tiny
-    inner = thinker.config
-    config = Qwen2_5OmniConfig(
-        thinker_config=inner.to_dict(),
-        talker_config=dict(
-            **TALKER,
-            embedding_size=inner.text_config.hidden_size,
-            vocab_size=64,
-            tts_codec_start_token_id=60,
-            tts_codec_end_token_id=61,
-            tts_codec_pad_token_id=62,
-            tts_codec_mask_token_id=63,
-            tts_text_start_token_id=1,
-            tts_text_end_token_id=2,
-            tts_text_pad_token_id=3,
-            rope_parameters=dict(rope_type="default", rope_theta=10_000.0, mrope_section=[2, 3, 3]),
-        ),
-        token2wav_config=dict(
-            dit_config=dict(
-                hidden_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                head_dim=32,
-                emb_dim=32,
-                num_embeds=64,
-                enc_dim=32,
-                enc_emb_dim=16,
-                enc_channels=[32, 32, 32, 32, 96],
-                enc_attention_channels=16,
-                look_ahead_layers=[1],
-                look_backward_layers=[0],
-            ),
-            bigvgan_config=dict(upsample_initial_channel=64),
-        ),
-        enable_audio_output=True,
-    )
-    model = Qwen2_5OmniForConditionalGeneration(config)
-    model.thinker.load_state_dict(thinker.state_dict())
-    folder = tmp_path_factory.mktemp("full")
-    model.save_pretrained(folder, max_shard_size="2MB")
-    processor.save_pretrained(folder)
-    torch.save(
-        {
-            "Chelsie": {
-                "bos_token": 5,
-                "cond": torch.zeros(1, 16),
-                "ref_mel": torch.zeros(1, 100, 80),
-            }
-        },
-        folder / "spk_dict.pt",
-    )
-    return folder
-
-
-@pytest.fixture(scope="session")
-def published_checkpoint(full_checkpoint, tmp_path_factory):
-    """`full_checkpoint` in the layout of the published files."""
-    from published import as_published
-
-    return as_published(full_checkpoint, tmp_path_factory.mktemp("hub") / "Qwen2.5-Omni")
+    return published.write(tmp_path_factory.mktemp("hub") / "Qwen2.5-Omni", *tiny)

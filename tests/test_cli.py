@@ -79,7 +79,7 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
     assert "OK   torch" in printed
     card = [("A card", 24.0)]
     assert doctor.profile_finding(profiles.get("l4"), card).ok
-    assert "wants a GPU of 78 GB, the largest here has 24 GB" in str(
+    assert "the largest card here has 23 GB" in str(
         doctor.profile_finding(profiles.get("80gb"), card)
     )
     assert doctor.profile_finding(profiles.get("80gb"), [("A card", 80.0)]).ok
@@ -91,10 +91,7 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
     assert "4-bit weights need bitsandbytes" in str(
         doctor.profile_finding(profiles.get("l4"), card)
     )
-    assert (
-        "--   trl missing: expected 1.16.0; pip install -r requirements.txt"
-        in capsys.readouterr().out
-    )
+    assert "--   trl missing: expected 1.16.0; pip install trl==1.16.0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -106,13 +103,13 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
         ),
         (
             ["evaluate", "--profile", "80gb"],
-            "wants a GPU of 78 GB, there is none here; what runs here: tiny",
+            "wants a GPU of 79 GB, there is none here; what runs here: tiny",
         ),
         (["plan", "--profile", "80gb", "--gpu", "T4"], "the profile 80gb will not fit on T4"),
         (["merge", "--run", "nowhere", "--out", "x"], "holds no finished run"),
         (
-            ["evaluate", "--run", "nowhere", "--data", "mini"],
-            "--run evaluates its own model and data; leave out --model and --data",
+            ["evaluate", "--run", "nowhere", "--model", "elsewhere"],
+            "--run evaluates its own model; leave out --model",
         ),
         (["evaluate", "--out", "tests"], "tests is a folder; give --out the name of a file"),
         pytest.param(
@@ -235,6 +232,8 @@ def test_a_run_of_ones_own_from_the_command_line(eight_rows, tmp_path, monkeypat
     capsys.readouterr()
     assert command("evaluate", "--run", out) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == result["after"]["accuracy"]
+    assert command("evaluate", "--run", out, "--data", "mini", "--test-rows", 5) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 5
     assert command("evaluate", *own) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 8
 

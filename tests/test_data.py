@@ -33,6 +33,16 @@ def test_streaming_gives_the_same_rows():
     assert next(iter(load_alr("mini", "dev", streaming=True))) == load_alr("mini", "dev")[0]
 
 
+def test_a_part_is_random_and_always_the_same():
+    part = load_alr("mini", "test", max_rows=40)
+    ids = part["id"]
+    assert len(ids) == 40
+    assert ids == sorted(ids) != load_alr("mini", "test")["id"][:40]
+    assert 10 < sum(part["label"]) < 30
+    assert [row["id"] for row in load_alr("mini", "test", max_rows=40, streaming=True)] == ids
+    assert len(load_alr("mini", "dev", max_rows=1000)) == 60
+
+
 def test_without_audio_there_are_no_paths():
     assert set(load_alr("mini", "dev", audio=None)["question_audio"]) == {None}
 
@@ -44,6 +54,7 @@ def test_without_audio_there_are_no_paths():
         ({"source": "no/such/folder"}, "neither 'mini' nor a folder"),
         ({"audio": "all"}, "no choice of audio .all."),
         ({"max_seconds": 0}, "max_seconds must be a positive number, got 0"),
+        ({"max_rows": -1}, "max_rows must be a positive number, got -1"),
     ],
 )
 def test_a_bad_argument_is_named(arguments, message):

@@ -1,11 +1,13 @@
 """The statistics against known values, and the audio controls."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from soundmind_lite import profiles
 from soundmind_lite.evaluation import (
     answer_rows,
     donors,
@@ -58,7 +60,7 @@ def test_swapping_needs_both_labels(labels):
 
 
 def clips_of(rows, control):
-    return sounds(rows, control, limit=12, only=range(len(rows)))
+    return list(map(sounds(rows, control, limit=12), range(len(rows))))
 
 
 def test_the_controls_change_the_audio_alone(test_rows):
@@ -73,7 +75,7 @@ def test_the_controls_change_the_audio_alone(test_rows):
 
 def test_a_control_or_setting_that_makes_no_sense_is_an_error(tiny, test_rows):
     model, processor = tiny
-    options = dict(processing_class=processor)
+    options = dict(processing_class=processor, profile="tiny")
     with pytest.raises(ValueError, match="'silent' changes the audio"):
         answer_rows(model, test_rows[:2], setting="text-text", control="silent", **options)
     with pytest.raises(ValueError, match="no setting 'banana'"):
@@ -98,8 +100,15 @@ def test_premises_are_quoted_word_for_word_or_not_at_all():
 def test_the_order_and_the_batches_change_no_answer(tiny, test_rows):
     rows = test_rows[:6]
     model, processor = tiny
-    together = answer_rows(model, rows, processing_class=processor, batch_size=6)
-    alone = answer_rows(model, rows, processing_class=processor, batch_size=1)
+    together, alone = (
+        answer_rows(
+            model,
+            rows,
+            processing_class=processor,
+            profile=replace(profiles.get("tiny"), per_device_eval_batch_size=size),
+        )
+        for size in (6, 1)
+    )
     assert [a.completion for a in together] == [a.completion for a in alone]
     assert [a.id for a in together] == [r["id"] for r in rows]
 
@@ -107,7 +116,7 @@ def test_the_order_and_the_batches_change_no_answer(tiny, test_rows):
 def test_a_seed_gives_the_same_samples_and_leaves_the_random_state_alone(tiny, test_rows):
     model, processor = tiny
     state = torch.random.get_rng_state()
-    options = dict(processing_class=processor, sample=True)
+    options = dict(processing_class=processor, profile="tiny", sample=True)
     first, again, other = (answer_rows(model, test_rows[:8], seed=s, **options) for s in (0, 0, 1))
     assert first == again
     assert first != other

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 
-from soundmind_lite import data, evaluation, grpo, models, profiles, train
+from soundmind_lite import data, evaluation, grpo, models, profiles, prompts, train
 from soundmind_lite.runs import adapter
 from soundmind_lite.runs.evaluating import evaluate
 from soundmind_lite.scale import merging
@@ -18,7 +19,7 @@ ANSWER = "<think>a</think>\nAnswer: entailed<|im_end|>"
 AFTER_THE_END = "\n<|im_start|>user\nAnd then? " * 8
 SIZES = dict(
     dtype="float32",
-    gpu_gb=0,
+    card="",
     num_generations=2,
     per_device_train_batch_size=2,
     prompts_per_step=1,
@@ -61,13 +62,46 @@ class Script:
         monkeypatch.setattr(torch.nn.Linear, "forward", scripted)
 
 
-def test_the_published_layout_names_no_end_of_a_turn(published_checkpoint):
-    config = json.loads((published_checkpoint / "generation_config.json").read_text())
-    assert "eos_token_id" not in config
-    weights = json.loads((published_checkpoint / "model.safetensors.index.json").read_text())
-    names = weights["weight_map"]
-    assert any(name.startswith("thinker.audio_tower.") for name in names)
-    assert not any(".language_model." in name for name in names if name.startswith("thinker"))
+def test_the_layout_is_the_published_one(published_checkpoint):
+    """What the loading code must cope with: if the fixture loses it, no other test would notice."""
+    shards = [f"model-{i:05}-of-00005.safetensors" for i in range(1, 6)]
+    index = "model.safetensors.index.json"
+    settings = {"config", "generation_config", "preprocessor_config", "chat_template"}
+    tokenizer = {"tokenizer", "tokenizer_config", "special_tokens_map", "added_tokens", "vocab"}
+    texts = {f"{name}.json" for name in settings | tokenizer}
+    there = {path.name for path in published_checkpoint.iterdir()}
+    assert there == {*shards, index, *texts, "merges.txt", "spk_dict.pt"}
+
+    generation = json.loads((published_checkpoint / "generation_config.json").read_text())
+    assert set(generation) == {"_from_model_config", "transformers_version"}  # no end of a turn
+
+    stored = {}
+    for shard in shards:
+        stored |= load_file(published_checkpoint / shard)
+    weights = json.loads((published_checkpoint / index).read_text())["weight_map"]
+    assert set(weights) == set(stored)
+    parts = {".".join(name.split(".")[:2]) for name in stored}
+    thinker = {"thinker.audio_tower", "thinker.lm_head", "thinker.model", "thinker.visual"}
+    talks = {"talker.codec_head", "talker.model", "talker.thinker_to_talker_proj"}
+    sounds = {"token2wav.code2wav_bigvgan_model", "token2wav.code2wav_dit_model"}
+    assert parts == thinker | talks | sounds
+    assert not any(".language_model." in name for name in stored)
+    for name, value in stored.items():
+        is_wave = name.startswith("token2wav")
+        assert value.dtype == (torch.float32 if is_wave else torch.bfloat16)
+    # one file holds parts of all three, so that none can be left out
+    mixed = [name.partition(".")[0] for name, shard in weights.items() if shard == shards[2]]
+    assert set(mixed) == {"thinker", "talker", "token2wav"}
+
+
+def test_the_published_template_adds_a_system_turn_and_reads_any_audio_key(published_checkpoint):
+    processor = models.load_processor(published_checkpoint)
+    options = dict(tokenize=False, add_generation_prompt=True)
+    plain = processor.apply_chat_template(prompts.prompt("Is it so?"), **options)
+    assert plain.startswith("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n")
+    # as Arrow hands back a text beside an audio part: with all keys
+    filled = [{"role": "user", "content": [{"type": "text", "text": "a", "audio": None}]}]
+    assert "<|AUDIO|>" in processor.apply_chat_template(filled, **options)
 
 
 def test_the_end_of_a_turn_is_set_where_a_model_is_loaded(published, published_checkpoint):
@@ -110,9 +144,7 @@ def test_the_same_words_have_the_same_score_before_and_after(published, tmp_path
     merged = merging.merge(tmp_path / "run", tmp_path / "merged")
     model, processor = models.load(replace(published, model=str(merged)))
     rows = data.load_alr(published.data, "test")
-    answers = evaluation.answer_rows(
-        model, rows, processing_class=processor, max_new_tokens=40, batch_size=4
-    )
+    answers = evaluation.answer_rows(model, rows, processing_class=processor, profile=published)
     assert evaluation.summary(answers)["accuracy"] == after["accuracy"]
 
 
@@ -173,7 +205,7 @@ def test_what_is_evaluated_is_the_adapter_as_trained(name, published, eight_rows
         expected = trainer.model.eval()(input_ids=asked).logits
         with trainer.model.disable_adapter():
             base = trainer.model(input_ids=asked).logits
-    evaluated = adapter.save_adapter(trainer, profile, tmp_path)
+    evaluated = adapter.save_adapter(trainer, tmp_path)
     assert isinstance(evaluated, PeftModel)
     again = adapter.with_adapter(models.load(profile)[0], tmp_path)
     for model in (evaluated, again):

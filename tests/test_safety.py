@@ -22,7 +22,7 @@ from soundmind_lite import data, models, profiles
 from soundmind_lite.alr import sources
 from soundmind_lite.course import show
 from soundmind_lite.runs import adapter, checkpoints, files
-from soundmind_lite.scale import planner
+from soundmind_lite.scale import memory
 from soundmind_lite.speech import talker
 
 
@@ -140,8 +140,8 @@ def test_weights_that_are_pickles_are_not_read(name, mark, tmp_path):
 
 
 @pytest.mark.tried("checkpoints whose weights are pickles with code", "refused, not run")
-def test_a_talker_s_voices_are_tensors_alone(full_checkpoint, mark, tmp_path):
-    folder = copied(full_checkpoint, tmp_path / "full")
+def test_a_talker_s_voices_are_tensors_alone(published_checkpoint, mark, tmp_path):
+    folder = copied(published_checkpoint, tmp_path / "full")
     torch.save({"Chelsie": Bomb(mark)}, folder / "spk_dict.pt")
     with pytest.raises(models.CheckpointError, match=r"spk_dict\.pt holds more than tensors"):
         talker.load_full(replace(profiles.get("tiny"), model=str(folder)))
@@ -179,7 +179,7 @@ def test_code_beside_a_checkpoint_is_never_run(file, known, mark, tmp_path, monk
     for load in (
         models.load,
         talker.has_talker,
-        lambda p: planner.config_of(p.model),
+        lambda p: memory.config_of(p.model),
         lambda p: talker.load_with_voice(p),
     ):
         try:

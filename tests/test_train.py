@@ -136,10 +136,8 @@ def test_a_run_killed_after_its_last_step_takes_no_further_step(small, tmp_path,
 
 
 def test_a_run_that_cannot_start_leaves_no_folder(small, tmp_path, monkeypatch):
-    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("small"), gpu_gb=10_000))
-    with pytest.raises(
-        doctor.MachineError, match=r"wants a GPU of 10000 GB, .*; what runs here: tiny"
-    ):
+    monkeypatch.setitem(profiles.PROFILES, "small", replace(profiles.get("small"), card="H100"))
+    with pytest.raises(doctor.MachineError, match=r"there is none here; what runs here: tiny"):
         train.train(small, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -160,7 +158,7 @@ def test_the_trained_model_loads_back(small, tmp_path):
         model,
         data.load_alr(profile.data, "test"),
         processing_class=processor,
-        max_new_tokens=profile.max_completion_length,
+        profile=profile,
     )
     saved = json.loads((tmp_path / "run" / "after.json").read_text())["answers"]
     assert [a.completion for a in answers] == [a["completion"] for a in saved]
@@ -228,7 +226,7 @@ def test_notes_say_only_what_is_true(small, tmp_path):
 
     with pytest.raises(ValueError, match="stop") as error:
         train.train(small, tmp_path / "run", max_steps=1, reward_funcs=stops)
-    words = "No checkpoint is complete yet: resume=True starts from the beginning"
+    words = "No checkpoint is complete yet: resume=True trains from the beginning"
     assert error.value.__notes__ == [words]
     with pytest.raises(RunError, match="holds another run") as error:
         train.train(small, tmp_path / "run", max_steps=2, reward_funcs=stops, resume=True)

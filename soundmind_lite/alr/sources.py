@@ -10,6 +10,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 
 # of a URL: user and password, and the query; both often hold a key
 USER = re.compile(r"(?<=://)[^/\s?'\"]*@")
@@ -18,7 +19,7 @@ KEEP_FREE_GB = 1.0  # what must stay free on the disk
 
 
 class SourceError(OSError):
-    """Files of a data set that can't be had, or don't fit on the disk."""
+    """Files of a data set or a model that can't be had, or don't fit on the disk."""
 
 
 def open_source(source: str | Path) -> "Folder":
@@ -55,8 +56,9 @@ def reported(name: str, remedy: str):
     try:
         yield
     except Exception as error:
-        what = " ".join(without_secrets(f"{type(error).__name__}: {error}").split())
-        raise SourceError(f"{name}: {what:.300}; {remedy}") from None  # it may quote a signed URL
+        what = without_secrets(f"{type(error).__name__}: {error}")
+        what = shorten(what, 300, placeholder=" …")  # one line
+        raise SourceError(f"{name}: {what}; {remedy}") from None  # it may quote a signed URL
 
 
 def cache_folder(default: str) -> Path:

@@ -5,9 +5,20 @@ stops a notebook. The checks are in `checks`, a module for each notebook.
 """
 
 from .checking import outcome
-from .checks import evaluating, grpo, loading, probing, rewards, scaling, speech, starting, training
+from .checks import (
+    evaluating,
+    grpo,
+    loading,
+    probing,
+    real,
+    rewards,
+    scaling,
+    speech,
+    starting,
+    training,
+)
 
-MODULES = (starting, loading, probing, rewards, grpo, training, evaluating, speech, scaling)
+MODULES = (starting, loading, probing, rewards, grpo, training, evaluating, speech, scaling, real)
 CHECKS = {
     name: function
     for module in MODULES

@@ -4,6 +4,7 @@ All text that a model wrote is escaped. Colours only repeat what a word or a num
 """
 
 import base64
+import dataclasses
 import html
 import io
 from pathlib import Path
@@ -95,6 +96,20 @@ def table(rows: list[dict], caption: str = "") -> HTML:
         f"<table><caption>{html.escape(caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
+
+
+def differences(config, caption: str = "") -> HTML:
+    """The plain fields of a dataclass, such as GRPOConfig, that differ from its defaults, as a
+    table; without those that nobody set."""
+    rows = []
+    for field in dataclasses.fields(config):
+        default, value = field.default, getattr(config, field.name)
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        plain = isinstance(value, str | int | float | list) and (value or default is not None)
+        if plain and value != default:
+            rows.append({"field": field.name, "here": value, "default": default})
+    return table(rows, caption)
 
 
 def _cell(tag: str, value) -> str:
@@ -252,7 +267,7 @@ def _rollout_card(rank: int, rollout: dict, largest: float) -> str:
 
 
 def plan_card(plan) -> str:
-    """HTML of a `planner.Plan`: each part of the memory with a bar, the sum, time and cost."""
+    """HTML of a `planner.Plan`: each part of the memory with a bar, the sum, hours and cost."""
     widest = max(plan.total_gb, plan.limit_gb)
     rows = "".join(
         f'<tr><td style="{LEFT}">{name}</td><td style="{RIGHT}">{size:.1f} GB</td>'
@@ -261,15 +276,19 @@ def plan_card(plan) -> str:
     )
     verdict, colour = ("fits", GREEN) if plan.fits else ("will not fit", ORANGE)
     cost, advice = "", ""
-    if plan.price is not None:
-        cost = f", {plan.price * plan.hours:.2f} at {plan.price:g} an hour"
+    if plan.cost is not None:
+        cost = f", {plan.cost:.2f} at {plan.price:g} an hour"
     if not plan.fits:
-        advice = f". Lower this first: {html.escape(plan.advice)}"
+        advice = f" Lower this first: {html.escape(plan.advice)}."
+    hours = (
+        f"download {plan.download_hours:.1f}, evaluation {plan.evaluation_hours:.1f}, "
+        f"training {plan.training_hours:.1f} ({plan.steps} steps of {plan.step_seconds:.0f} s)"
+    )
+    left_out = html.escape("; ".join(plan.left_out) or "nothing")
     return (
-        f'<table>{rows}<tr><td style="{LEFT}"><strong>total: {verdict}</strong></td>'
+        f'<table>{rows}<tr><td style="{LEFT}"><strong>{plan.memory.peak}: {verdict}</strong></td>'
         f'<td style="{RIGHT}"><strong>{plan.total_gb:.1f} of {plan.limit_gb:.1f} GB</strong></td>'
         f"<td>{bar(plan.total_gb, maximum=widest, colour=colour)}</td></tr></table>"
-        f"<p>{html.escape(plan.profile)} on {html.escape(plan.card)}: "
-        f"a step takes {plan.step_seconds:.0f} s, {plan.steps} steps {plan.duration}{cost} "
-        f"(time from {plan.basis}){advice}</p>"
+        f"<p>{html.escape(plan.profile)} on {html.escape(plan.card)}: at most {plan.hours:.1f} "
+        f"hours{cost}: {hours}. Time from {plan.basis}.{advice}</p><p>Left out: {left_out}.</p>"
     )

@@ -13,6 +13,7 @@ from .. import profiles
 from ..prompts import VERDICTS
 from ..runs import report
 from ..scale import planner
+from ..scale.cards import CARDS
 from . import show
 
 WIDE = widgets.Layout(width="98%")  # 100 % would bring a scroll bar, since widgets have margins
@@ -89,12 +90,13 @@ def rollout_player(rollouts: list[dict], rows) -> Pictured:
 
 def planner_lab(profile: str = "l4", card: str = "T4") -> Pictured:
     """Choose profile, card and sizes, and see memory, time and cost before any download."""
-    large = [name for name, p in profiles.PROFILES.items() if p.gpu_gb]
+    large = [name for name, p in profiles.PROFILES.items() if p.card]
     which = widgets.Dropdown(options=large, value=profile, description="profile")
-    where = widgets.Dropdown(options=list(planner.CARDS), value=card, description="card")
-    seconds = _slider("audio, s", 60, low=5, high=180, step=5)
+    where = widgets.Dropdown(options=list(CARDS), value=card, description="card")
+    seconds = _slider("longest, s", 120, low=60, high=180, step=10)
     group = _slider("G", 8, low=2, high=16, step=2)
-    tokens = _slider("new tokens", 2048, low=256, high=4096, step=256)
+    tokens = _slider("new tokens", 1024, low=256, high=4096, step=256)
+    at_once = _slider("eval batch", 8, low=1, high=32, step=1)
     price = widgets.FloatText(1.0, description="price, hour")
     panel = widgets.HTML(layout=WIDE)
 
@@ -103,16 +105,17 @@ def planner_lab(profile: str = "l4", card: str = "T4") -> Pictured:
             profiles.get(which.value),
             num_generations=group.value,
             max_completion_length=tokens.value,
+            max_audio_seconds=seconds.value,
+            per_device_eval_batch_size=at_once.value,
         )
-        plan = planner.plan(
-            chosen, planner.CARDS[where.value], audio_seconds=seconds.value, price=price.value
-        )
+        plan = planner.plan(chosen, CARDS[where.value], price=price.value)
         panel.value = show.plan_card(plan)
 
-    for control in (which, where, seconds, group, tokens, price):
+    for control in (which, where, seconds, group, tokens, at_once, price):
         control.observe(redraw, "value")
     redraw()
-    rows = [widgets.HBox([which, where, seconds]), widgets.HBox([group, tokens, price])]
+    rows = [widgets.HBox([which, where, price])]
+    rows += [widgets.HBox([seconds, group]), widgets.HBox([tokens, at_once])]
     return Pictured(rows, panel, note="The planner as it was saved; run this cell to choose.")
 
 

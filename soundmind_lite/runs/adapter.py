@@ -12,24 +12,23 @@ from ..profiles import Profile
 from .files import RunError
 from .folder import read_result
 from .processes import processes
+from .sharding import is_sharded
 from .starting import profile_of_facts
 
 WEIGHTS = Path("adapter") / "adapter_model.safetensors"
 
 
-def save_adapter(trainer, profile: Profile, run: Path):
-    """Saves the adapter and returns the trained thinker, as `merged` says."""
+def save_adapter(trainer, run: Path):
+    """Saves the adapter and returns the trained thinker: in pieces if it's sharded, else as
+    `merged` says."""
     state = processes()
-    sharded = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-    if sharded:  # gathers the adapter from all processes
+    if is_sharded():  # gathers the adapter from all processes
         trainer.save_model(str(run / "adapter"))
     elif state.is_main_process:
         trainer.model.save_pretrained(run / "adapter")
     state.wait_for_everyone()
-    if sharded:  # the parameters themselves stay in pieces, so the base is loaded anew
-        model, _ = models.load(profile)
-        return with_adapter(model, run)
-    return merged(trainer.model).eval()
+    model = trainer.model if is_sharded() else merged(trainer.model)
+    return model.eval()
 
 
 def with_adapter(model, run: str | Path):

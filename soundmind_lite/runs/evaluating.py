@@ -1,5 +1,6 @@
 """The evaluation of a finished run, or of a profile's untrained model, as the command line asks."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from .. import data, evaluation, profiles
@@ -8,49 +9,70 @@ from ..profiles import Profile
 from ..speech import evaluation as spoken_evaluation
 from ..speech.talker import load_with_voice
 from .adapter import profile_of, with_adapter
+from .answers import AnswerLog
+from .files import write_json
+from .fingerprint import digest_of, fingerprint
 
 
 def evaluate(
-    profile: Profile | str = "tiny",
+    profile: Profile | str | None = None,
     run: Path | None = None,
     *,
     split: str = "test",
     setting: str = "audio-text",
     control: str = "true",
     on_bad_row: str = "raise",
+    out: Path | None = None,
 ) -> dict:
     """Accuracy with its interval, what else the setting measures, and every answer.
 
-    `run` is the folder of a finished run, whose profile then counts. Raises what `load_alr`,
-    `load_trained` and `answer_rows` raise.
+    Greedy, on the split's rows or as many as the profile's `test_rows`. `run` is the folder of a
+    finished run; `profile` defaults to that of the run, else to tiny. With `out`, the file that the
+    figures will be written to, answers are kept beside it batch by batch, and the same call
+    continues after a stop. Raises what `load_alr`, `with_adapter` and `answer_rows` raise.
     """
-    profile = profile_of(run) if run else profiles.get(profile)
+    profile = profiles.get(profile or (profile_of(run) if run else "tiny"))
     bad = BadRows(on_bad_row)
     audio = "question" if setting.startswith("audio") else None
     options = {"on_bad_row": bad, "max_seconds": profile.max_audio_seconds}
-    rows = data.load_alr(profile.data, split, audio=audio, **options)
+    rows = data.load_alr(profile.data, split, audio=audio, max_rows=profile.test_rows, **options)
     spoken = setting.endswith("-audio")
     model, processor, voice = load_with_voice(profile, spoken)
     if run:
         model = with_adapter(model, run)
-    answers = evaluation.answer_rows(
-        model,
-        rows,
-        processing_class=processor,
-        max_new_tokens=profile.max_completion_length,
-        batch_size=profile.per_device_eval_batch_size,
-        control=control,
-        setting=setting,
-        progress="evaluate",
-    )
-    result = {
+    facts = {
         "run": str(run) if run else None,
         "profile": profile.name,
         "split": split,
         "setting": setting,
         "audio": control,
-        "skipped_rows": len(bad.found),
     }
+    log, known = None, {}
+    if out is not None:
+        digest = digest_of([*facts.values(), *asdict(profile).values(), fingerprint(rows)])
+        log = AnswerLog(out.with_name(f"{out.stem}.{digest}.jsonl"))
+        log.keep(0)
+        known = log.known("evaluate")
+    missing = [i for i in range(len(rows)) if i not in known]
+
+    def save(found: dict[int, evaluation.Answer]) -> None:
+        if log:
+            log.add("evaluate", 0, found)
+
+    new = evaluation.answer_rows(
+        model,
+        rows,
+        processing_class=processor,
+        profile=profile,
+        only=missing,
+        control=control,
+        setting=setting,
+        progress="evaluate",
+        on_answers=save,
+    )
+    known |= dict(zip(missing, new))
+    answers = [known[i] for i in range(len(rows))]
+    result = facts | {"skipped_rows": len(bad.found)}
     if spoken:
         options = {"voice": voice, "setting": setting, "progress": "speak and transcribe"}
         answers = spoken_evaluation.listen(rows, answers, **options)
@@ -59,4 +81,8 @@ def evaluate(
         result |= evaluation.summary(answers)
     result["answers"] = [vars(answer) for answer in answers]
     result["skipped"] = bad.listed()
+    if out is not None:
+        write_json(out, result)
+        for file in log.files():
+            file.unlink()
     return result

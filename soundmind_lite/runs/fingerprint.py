@@ -23,5 +23,10 @@ def fingerprint(rows) -> str:
     return total.hexdigest()
 
 
+def digest_of(values: list) -> str:
+    """Eight hex digits that change with any of the values, which JSON can hold."""
+    return hashlib.blake2b(json.dumps(values).encode(), digest_size=4).hexdigest()
+
+
 def _clip_digests(row: dict) -> list[str | None]:
     return [row[name] and digest(row[name]) for name in CLIPS]

@@ -1,26 +1,28 @@
 """The folder of a run: what may start or resume in it, and what is complete when it stops.
 
 It holds `run.json` (what the run is), `result.json`, `metrics.jsonl` (a line a step),
-`completions.jsonl` (a line a sampled completion), `before.json` and `after.json` (every test
-answer), `skipped.json` (rows left out, if any), `curves.png`, `adapter/` and `checkpoint-N/`.
+`completions.jsonl` (a line a sampled completion), `answers.jsonl` (a line a test answer, as it
+comes), `before.json` and `after.json` (the greedy answers), `skipped.json` (rows left out, if any),
+`curves.png`, `adapter/` and `checkpoint-N/`.
 """
 
 import os
 import time
 import warnings
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 
-from accelerate.utils import DistributedType, broadcast_object_list
+from accelerate.utils import broadcast_object_list
 from peft import set_peft_model_state_dict
 from safetensors.torch import load_file
 
 from ..evaluation import Answer
 from ..grpo import ROLLOUTS
 from ..profiles import Profile
-from ..speech.talker import Talker
 from . import report
-from .checkpoints import CLOCK, complete_checkpoints, keep_newest, step_of
+from .answers import AnswerLog
+from .checkpoints import CLOCK, complete_checkpoints, keep_newest, last_complete, step_of
 from .files import FACTS, RESULT, RunError, keep_steps, read_json, write_json
 from .guards import reward_name
 from .log import METRICS, RunLog, breakdown
@@ -28,6 +30,7 @@ from .measuring import Measurement
 from .process_memory import peak_memory_mb
 from .processes import processes
 from .rows import RunRows
+from .sharding import is_sharded
 from .starting import check_folder, check_rows, claimed, remove_unused, sizes_of
 
 SKIPPED = "skipped.json"
@@ -57,6 +60,7 @@ class RunFolder:
         self.checkpoint: Path | None = None  # that the run resumes from
         self.rows: RunRows | None = None
         self.log: RunLog | None = None
+        self.answers = AnswerLog(self.path / "answers.jsonl")
         self._claim = ExitStack()
         self._existed = os.path.exists(self.path)
         self._resumable = False
@@ -87,10 +91,6 @@ class RunFolder:
         step that it resumes from. RunError if it began with other rows."""
         self.rows = rows
         state = processes()
-        sharded = state.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
-        if isinstance(voice, Talker) and sharded:
-            what = "the talker needs all parameters of the thinker in each process"
-            raise RunError(f"{what}; launch with ddp.yaml, or train with written answers")
         if state.is_main_process:
             check_rows(self.path, rows.fingerprint)
             voice_name = {"voice": voice.name} if voice else {}
@@ -101,6 +101,7 @@ class RunFolder:
             keep_newest(self.path, complete_only=True)
             for name in (METRICS, ROLLOUTS):
                 keep_steps(self.path / name, step_of(self.checkpoint))
+            self.answers.keep(step_of(self.checkpoint))
         self._resumable = True
         state.wait_for_everyone()
 
@@ -113,28 +114,32 @@ class RunFolder:
         return Measurement(saved["summary"], [Answer(**answer) for answer in saved["answers"]])
 
     def save(self, name: str, measured: Measurement) -> None:
-        """Writes the measurement, with every answer."""
-        if processes().is_main_process:
+        """Writes the measurement, if there is one, with every greedy answer."""
+        if measured.summary and processes().is_main_process:
             answers = [vars(answer) for answer in measured.answers]
             contents = {"summary": measured.summary, "answers": answers}
             write_json(self.path / f"{name}.json", contents)
 
-    def train(self, trainer) -> None:
-        """Trains from the checkpoint on, if there is one."""
-        checkpoint = self.checkpoint
-        if step_of(checkpoint) < self.facts["steps"]:
+    def train(self, trainer, *, until: int | None = None) -> None:
+        """Trains to the last step, or until an earlier one, from the last checkpoint on."""
+        steps, checkpoint = until or self.facts["steps"], self.checkpoint
+        trainer.args.max_steps = steps
+        if step_of(checkpoint) < steps:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        else:  # all steps were done before the stop; the Trainer would take one more
+        elif not is_sharded():  # all steps were done before; the Trainer would take one more
             weights = load_file(checkpoint / "adapter_model.safetensors")
             set_peft_model_state_dict(trainer.model, weights)
+        if until is not None:
+            self.checkpoint = last_complete(self.path)  # from which the next call continues
 
     def finish(
         self, *, before: Measurement, after: Measurement, swapped: Measurement, paired_p: float
     ) -> dict:
-        """Writes and prints the result and returns it."""
+        """Writes and prints the result and returns it; what wasn't measured is None in it."""
         self._check_unchanged()
         seconds = round(time.time() - self.log.started, 1)
-        summaries = [before.summary, after.summary, swapped.summary]
+        measured = [before.summary, after.summary, swapped.summary]
+        summaries = [summary for summary in measured if summary]
         names = ("profile", "seed", "algorithm", "steps", "sizes")
         result = {name: self.facts[name] for name in names if name in self.facts}
         result |= {
@@ -144,10 +149,11 @@ class RunFolder:
             "skipped_rows": len(self.rows.skipped),
             "before": before.summary,
             "after": after.summary,
-            "paired_p": paired_p,
+            "paired_p": paired_p if before.summary else None,
             "swapped_audio": swapped.summary,
         }
         if processes().is_main_process:
+            self.answers.join()
             write_json(self.path / RESULT, result)
             self._resumable = False
             print(report.side_by_side(list(self.rows.test), before.answers, after.answers))
@@ -193,19 +199,24 @@ def what_is_complete(path: Path) -> str:
     complete = complete_checkpoints(path)
     if complete:
         return f"{complete[-1].name} is complete: resume=True continues from it"
-    return "No checkpoint is complete yet: resume=True starts from the beginning"
+    return "No checkpoint is complete yet: resume=True trains from the beginning"
 
 
 def new_folder(path: str | Path) -> Path:
     """The path itself, or the first of `path-2`, `path-3`, … that doesn't exist yet, so that a
     cell can be run twice."""
-    path = Path(path)
-    folder = path
-    number = 1
-    while folder.exists():
-        number += 1
-        folder = path.with_name(f"{path.name}-{number}")
-    return folder
+    return next(folder for folder in _numbered(Path(path)) if not folder.exists())
+
+
+def unfinished(path: str | Path) -> Path:
+    """The path itself, or the first of `path-2`, … without a finished run: where a run that was
+    stopped is resumed, and a new one begins."""
+    return next(folder for folder in _numbered(Path(path)) if not (folder / RESULT).exists())
+
+
+def _numbered(path: Path):
+    yield path
+    yield from (path.with_name(f"{path.name}-{number}") for number in count(2))
 
 
 def read_result(run: str | Path) -> dict:

@@ -14,18 +14,16 @@ from accelerate.utils import gather_object
 from datasets import Dataset, Value
 from trl.trainer.utils import RepeatSampler, is_async_callable
 
-from ..audio import check_file, named
+from ..audio import named
+from ..fast.decoding import check_file
 from ..fast.shared_prefix import SharedPrefix
 from ..rewards import completion_text
 from ..trainer import AudioGRPOTrainer
+from .sampling import SamplingIsThePolicy, TrainingError
 
 PHASES = ("sample", "score", "reward", "update", "other")  # other: between them, and the optimizer
 LARGEST = 1e18  # of a reward: its square, of which the std is made, is still float32
 REMEDY = "Nothing of this step was saved; lower learning_rate and resume from the last checkpoint"
-
-
-class TrainingError(RuntimeError):
-    """Numbers that no training can continue with; the message names step, rows and cause."""
 
 
 class EpochSampler(RepeatSampler):
@@ -154,7 +152,7 @@ class Guards:
                 file.writelines(json.dumps(record) + "\n" for record in records)
 
 
-class GuardedTrainer(Guards, SharedPrefix, AudioGRPOTrainer):
+class GuardedTrainer(Guards, SamplingIsThePolicy, SharedPrefix, AudioGRPOTrainer):
     """The trainer of a run."""
 
 

@@ -1,4 +1,4 @@
-"""A measurement of a run: greedy and sampled answers to all test rows, shared by the processes."""
+"""A measurement of a run: the answers to its test rows, shared by the processes."""
 
 import time
 from dataclasses import dataclass
@@ -9,14 +9,21 @@ from .. import evaluation
 from ..evaluation import Answer
 from ..profiles import Profile
 from ..speech import evaluation as spoken_evaluation
-from .processes import processes
+from .answers import AnswerLog
+from .processes import processes, share
+
+KINDS = {"full": ("greedy", "sampled"), "short": ("greedy",), "none": ()}  # of a profile's `eval`
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a measurement found: its summary, as `result.json` holds it, and the greedy answers."""
+    """What a measurement found: its summary, as `result.json` holds it, and the greedy answers.
 
-    summary: dict
+    If nothing is measured (by the profile's `eval`, or an audio control of a question in text), the
+    summary is None and there are no answers.
+    """
+
+    summary: dict | None
     answers: list[Answer]
 
     @property
@@ -31,46 +38,63 @@ def measure(
     rows,
     profile: Profile,
     processing_class,
+    log: AnswerLog,
+    step: int,
     setting: str = "audio-text",
     control: str = "true",
     voice=None,
 ) -> Measurement:
-    """Greedy and sampled answers to all rows; several processes share them and all get all.
+    """Greedy answers to all rows, and sampled ones if the profile's `eval` is "full"; several
+    processes share them and all get all.
 
-    With a `voice` the greedy answers are also spoken and transcribed, and the summary holds
-    `spoken`, that of `speech.evaluation`. `label` names the progress bar.
+    Answers are written to `log` batch by batch, with the `step` of the training; those that are
+    there aren't asked for again. With a `voice` the greedy answers are also spoken and transcribed,
+    and the summary holds `spoken`, that of `speech.evaluation`. `label` names the measurement.
     """
     state = processes()
     started = time.time()
-    mine = list(range(state.process_index, len(rows), state.num_processes))
     shown = state.is_main_process
 
     def answers(kind: str) -> list[Answer]:
-        return evaluation.answer_rows(
+        what = f"{label}, {kind}"
+        known = log.known(what)
+        state.wait_for_everyone()  # until all have read, since what follows writes
+        missing = share([i for i in range(len(rows)) if i not in known])
+
+        def save(found: dict[int, Answer]) -> None:
+            log.add(what, step, found)
+
+        new = evaluation.answer_rows(
             model,
             rows,
             processing_class=processing_class,
-            only=mine,
-            max_new_tokens=profile.max_completion_length,
-            batch_size=profile.per_device_eval_batch_size,
+            profile=profile,
+            only=missing,
             control=control,
             setting=setting,
             sample=kind == "sampled",
-            progress=f"{label}, {kind}" if shown else None,
+            seed=len(known),  # what is continued doesn't repeat its random numbers
+            progress=what if shown else None,
+            on_answers=save,
         )
+        known |= dict(gather_object(list(zip(missing, new))))
+        return [known[i] for i in range(len(rows))]
 
-    def of_all(part: list) -> list:
-        together = dict(gather_object(list(zip(mine, part))))
-        return [together[i] for i in range(len(rows))]
-
-    my_greedy = answers("greedy")
-    greedy = of_all(my_greedy)
-    summary = evaluation.summary(greedy, of_all(answers("sampled")))
+    nothing_to_change = control != "true" and setting.startswith("text")
+    kinds = () if nothing_to_change else KINDS[profile.eval]
+    found = {kind: answers(kind) for kind in kinds}
+    if not found:
+        return Measurement(None, [])
+    greedy = found["greedy"]
+    summary = evaluation.summary(greedy, found.get("sampled"))
     if voice:
         progress = f"{label}, spoken" if shown else None
+        mine = share(range(len(rows)))
         own_rows = rows.select(mine)
         options = {"voice": voice, "setting": setting, "progress": progress}
-        spoken = of_all(spoken_evaluation.listen(own_rows, my_greedy, **options))
+        listened = spoken_evaluation.listen(own_rows, [greedy[i] for i in mine], **options)
+        spoken = dict(gather_object(list(zip(mine, listened))))
+        spoken = [spoken[i] for i in range(len(rows))]
         summary["spoken"] = spoken_evaluation.summary(spoken, voice)
     summary["seconds"] = round(time.time() - started, 1)
     return Measurement(summary, greedy)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from .. import data, evaluation, grpo
+from .. import data, evaluation
 from ..alr.bad_rows import BadRows, SkippedRows
 from ..profiles import Profile
 from .files import RunError
 from .fingerprint import fingerprint
 from .processes import processes
+from .sizes import check_sizes
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,14 @@ def load_rows(profile: Profile, setting: str, *, on_bad_row: str = "raise") -> R
     audio = {"audio-text": "question", "audio-audio": "both", "text-audio": "both"}.get(setting)
     options = {"on_bad_row": bad, "max_seconds": profile.max_audio_seconds}
     with state.main_process_first():
-        train = data.load_alr(profile.data, "train", audio=audio, **options)
+        train = data.load_alr(
+            profile.data, "train", audio=audio, max_rows=profile.train_rows, **options
+        )
         rows = data.training_rows(train, setting, on_bad_row=bad)
-        test = data.load_alr(profile.data, "test", **options)
-    grpo.check_sizes(profile, rows=len(rows))
-    evaluation.donors(test["label"])  # the swapped control at the end needs both labels
+        test = data.load_alr(profile.data, "test", max_rows=profile.test_rows, **options)
+    check_sizes(profile, rows=len(rows))
+    if profile.eval != "none":
+        evaluation.donors(test["label"])  # the swapped control at the end needs both labels
     chosen = set(rows["id"])
     used = [row for row in train if row["id"] in chosen] + list(test)
     prints = gather_object([fingerprint(used)])

@@ -23,7 +23,7 @@ from .. import data, grpo, models
 from ..audio import SAMPLE_RATE, load_audio
 from ..profiles import PROFILES, Profile
 from ..prompts import with_audio
-from . import planner
+from . import memory
 from .bench_meter import KINDS, Measurement, Meter, MeteredSteps
 from .doctor import gpus, installed
 
@@ -133,7 +133,7 @@ def random_thinker(profile: Profile, processor):
                 folder, dtype=dtype, quantization_config=models.quantization_config(profile)
             ).eval()
     torch.manual_seed(0)
-    config = deepcopy(planner.config_of(profile.model))  # the trainer writes into it
+    config = deepcopy(memory.config_of(profile.model))  # the trainer writes into it
     for name, token in TOKENS.items():
         number = processor.tokenizer.convert_tokens_to_ids(getattr(processor, token))
         setattr(config, name, number)

@@ -1,105 +1,83 @@
-"""Plans a run before a download: memory, time and cost of a profile on a GPU, and what to lower.
+"""Plans a run before a download: memory, hours and cost on a GPU, and what the run leaves out.
 
-Memory is counted from the model's shape. The parts are added although sampling and training don't
-coincide, so the sum is rather too large than too small. Time is an estimate from the card's data
-sheet until two real steps on this machine calibrate it. Neither has been checked on a GPU by this
-project yet: treat both as a first guess, and trust `calibrated` figures over the others.
+Memory comes from `memory`, time from `timing`, cards from `cards`. Neither memory nor time has been
+checked on a GPU by this project yet: treat both as a first guess, and trust `calibrated` figures
+over the others.
 """
 
-import re
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 
-import torch
+from ..profiles import ALR, Profile
+from . import timing
+from .cards import CARDS, Card
+from .memory import REMEDIES, Memory, memory_of
 
-from ..models import audio_token_count
-from ..profiles import OMNI_3B, OMNI_7B, Profile
-
-GB = 1e9
-# Shapes of the published checkpoints, where they differ from the defaults of transformers'
-# Qwen2_5OmniThinkerConfig
-VISION = dict(depth=32, hidden_size=1280, intermediate_size=3420, num_heads=16)
-SHAPES = {
-    OMNI_7B: dict(vision_config=VISION | dict(out_hidden_size=3584)),
-    OMNI_3B: dict(
-        text_config=dict(
-            hidden_size=2048,
-            num_hidden_layers=36,
-            num_attention_heads=16,
-            num_key_value_heads=2,
-            intermediate_size=11008,
-            vocab_size=151936,
-        ),
-        audio_config=dict(output_dim=2048),
-        vision_config=VISION | dict(out_hidden_size=2048),
-    ),
-}
-INSTRUCTION_TOKENS = 60  # text of the prompt beside the audio
-OVERHEAD_GB = 1.5  # CUDA context, workspace of the kernels, fragmentation
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-NF4_BYTES = 0.53  # a parameter with double quantization: 4.13 bits, and some padding
-REMEDIES = {
-    "weights": "take a smaller model, or 4-bit weights",
-    "adapter and optimizer": "lower lora_r",
-    "KV cache": "lower num_generations or max_completion_length",
-    "activations": (
-        "lower per_device_train_batch_size or max_completion_length, "
-        "or set gradient_checkpointing=True"
-    ),
-    "logits": "lower max_completion_length or per_device_train_batch_size",
-}
-
-
-@dataclass(frozen=True)
-class Card:
-    """A GPU's data sheet: memory (GB), dense bf16 or fp16 TFLOP/s, memory bandwidth (GB/s)."""
-
-    name: str
-    memory_gb: float
-    tflops: float
-    bandwidth: float
-
-
-CARDS = {
-    "T4": Card("T4", 15.0, 65, 320),
-    "L4": Card("L4", 22.5, 121, 300),
-    "A100": Card("A100", 79.0, 312, 2039),
-    "H100": Card("H100", 79.0, 989, 3350),
-}
-# What plain transformers code reaches of bandwidth and of TFLOP/s: guesses, replaced by calibration
-DECODE_SHARE, TRAIN_SHARE = 0.35, 0.30
+# Hours that the default run of a profile may take: a session of Colab's free GPU and of its paid
+# ones (they last about 12 at most), and a day elsewhere
+SESSION_HOURS = {"t4": 8, "l4": 12, "a100": 12, "48gb": 24, "80gb": 24, "multi": 24}
+PROCESSES = {"multi": 2}  # the fewest cards of a profile for several
+# The least that `within` plans for, and the share of the hours that measuring may take beyond it
+MIN_TEST_ROWS, MIN_STEPS = 32, 10
+EVALUATION_SHARE = 0.4
+ANSWER_TOKENS = 1683  # of the answers of ALR's train split, on average (the paper)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run takes: sizes in GB, times in seconds. `calibrated`: the time was measured here."""
+    """What a run takes. `processes` is the number of cards; memory is that of each.
 
-    profile: str
+    `calibrated`: a step was measured here.
+    """
+
+    run: Profile
     card: str
-    parts: dict[str, float]
+    memory: Memory
     limit_gb: float
     step_seconds: float
-    steps: int
-    calibrated: bool
+    evaluation_hours: float
+    download_hours: float
+    processes: int = 1
+    calibrated: bool = False
     price: float | None = None
-    load_in_4bit: bool = False
+
+    @property
+    def profile(self) -> str:
+        return self.run.name
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """GB of each part in the phase that needs most."""
+        return self.memory.parts
 
     @property
     def total_gb(self) -> float:
-        return sum(self.parts.values())
+        return self.memory.total_gb
 
     @property
     def fits(self) -> bool:
         return self.total_gb <= self.limit_gb
 
     @property
-    def hours(self) -> float:
+    def steps(self) -> int:
+        return self.run.max_steps
+
+    @property
+    def training_hours(self) -> float:
         return self.step_seconds * self.steps / 3600
 
     @property
-    def duration(self) -> str:
-        return f"{self.hours:.1f} hours" if self.hours >= 1 else f"{60 * self.hours:.0f} minutes"
+    def hours(self) -> float:
+        """Of the run from its start to its result: download, measurements and training."""
+        return self.download_hours + self.evaluation_hours + self.training_hours
+
+    @property
+    def session_hours(self) -> float | None:
+        """What a default run may take on the profile's own card; None on others."""
+        return SESSION_HOURS.get(self.run.name) if self.card == self.run.card else None
+
+    @property
+    def cost(self) -> float | None:
+        return None if self.price is None else self.price * self.hours * self.processes
 
     @property
     def basis(self) -> str:
@@ -108,189 +86,179 @@ class Plan:
 
     @property
     def advice(self) -> str:
-        """The largest part that can be lowered, and how."""
-        fixed = ("overhead", "weights") if self.load_in_4bit else ("overhead",)
-        largest = max((name for name in self.parts if name not in fixed), key=self.parts.get)
-        return f"{largest}: {REMEDIES[largest]}"
+        """What to lower first, and how: the weights if they are too much, else the largest part of
+        the phase that needs most."""
+        if sum(self.memory.lasting.values()) <= self.limit_gb:
+            phase = self.memory.phases[self.memory.peak]
+            largest = max(phase, key=phase.get)
+            return f"{largest}: {REMEDIES[largest]}"
+        smaller = "take a smaller model"
+        return f"weights: {smaller if self.run.load_in_4bit else smaller + ', or 4-bit weights'}"
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the run doesn't do with the whole data."""
+        train, test = timing.rows_of(self.run)
+        fetched, measured = timing.used_rows(self.run)
+        seen = min(fetched, self.steps * self.run.prompts_per_step)
+        found = []
+        if seen < train:
+            found.append(f"{train - seen:,} of {train:,} training questions")
+        if self.run.eval == "none":
+            found.append("all measurements, before and after training")
+        elif measured < test:
+            found.append(f"{test - measured:,} of {test:,} test questions")
+        if self.run.eval == "short":
+            found.append("sampled answers to the test questions (greedy ones alone are measured)")
+        if self.run.data == ALR and self.run.max_completion_length < ANSWER_TOKENS:
+            longest = f"{self.run.max_completion_length:,} tokens"
+            found.append(f"answers beyond {longest} (ALR's have {ANSWER_TOKENS:,} on average)")
+        return found
 
     def __str__(self) -> str:
+        return "\n".join([*self._memory_lines(), *self._time_lines(), *self._other_lines()])
+
+    def _memory_lines(self) -> list[str]:
+        cards = f"{self.processes} × {self.card}" if self.processes > 1 else self.card
+        lines = [f"profile {self.profile} on {cards}, {self.limit_gb:.0f} GB"]
+        longest = f"clips of up to {self.run.max_audio_seconds:g} s"
+        lines.append(f"memory at its peak, in {self.memory.peak}; {longest}")
+        lines += [f"  {name:24}{size:8.2f} GB" for name, size in self.parts.items() if size]
         verdict = "fits" if self.fits else "will not fit"
-        lines = [f"profile {self.profile} on {self.card}, {self.limit_gb:.0f} GB"]
-        lines += [f"  {name:24}{size:8.2f} GB" for name, size in self.parts.items()]
         lines.append(f"  {'together':24}{self.total_gb:8.2f} GB: {verdict}")
         if not self.fits:
             lines.append(f"  lower this first: {self.advice}")
-        lines.append(
-            f"  a step {self.step_seconds:.0f} s, {self.steps} steps {self.duration}, "
-            f"from {self.basis}"
-        )
-        if self.price is not None:
-            lines.append(f"  cost at {self.price:g} an hour: {self.price * self.hours:.2f}")
-        return "\n".join(lines)
+        return lines
 
+    def _time_lines(self) -> list[str]:
+        rows = timing.used_rows(self.run)[1]
+        kinds = {"full": "greedy and sampled", "short": "greedy", "none": "nothing"}
+        measured = f"{rows} questions {timing.MEASUREMENTS} times, {kinds[self.run.eval]}"
+        if self.run.eval == "none":
+            measured = "no measurement"
+        session = f" of a session of {self.session_hours}" if self.session_hours else ""
+        rate = 1000 * timing.CONNECTION_GB
+        amount = f"{timing.download_gb(self.run):.1f} GB at {rate:.0f} MB/s"
+        return [
+            f"time, from {self.basis}",
+            f"  {'download':24}{self.download_hours:8.2f} hours: {amount}",
+            f"  {'evaluation':24}{self.evaluation_hours:8.2f} hours: {measured}",
+            f"  {'training':24}{self.training_hours:8.2f} hours: "
+            f"{self.steps} steps of {self.step_seconds:.0f} s",
+            f"  {'together':24}{self.hours:8.2f} hours{session}",
+            f"  at most: every answer is taken to have {self.run.max_completion_length:,} tokens",
+        ]
 
-@cache
-def config_of(model: str):
-    """The thinker's configuration of a local folder, a published checkpoint or a hub id.
-
-    The hub is asked only for a checkpoint whose shape isn't in `SHAPES`.
-    """
-    from transformers import AutoConfig, Qwen2_5OmniThinkerConfig
-
-    if model in SHAPES:
-        return Qwen2_5OmniThinkerConfig(**SHAPES[model])
-    path = Path(model) if Path(model).is_dir() else model
-    config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-    return getattr(config, "thinker_config", config)
-
-
-@cache
-def parameter_counts(model: str) -> dict[str, int]:
-    """Parameters of the thinker's parts, counted on the meta device.
-
-    "all", "audio" (the audio encoder), "linear" (the linear layers of the language model) and
-    "lora per rank" (of adapters on these layers).
-    """
-    from transformers import Qwen2_5OmniThinkerForConditionalGeneration
-
-    with torch.device("meta"):
-        thinker = Qwen2_5OmniThinkerForConditionalGeneration(config_of(model))
-    modules = thinker.model.language_model.modules()
-    linear = [module for module in modules if isinstance(module, torch.nn.Linear)]
-    return {
-        "linear": sum(layer.weight.numel() for layer in linear),
-        "all": sum(p.numel() for p in thinker.parameters()),
-        "audio": sum(p.numel() for p in thinker.model.audio_tower.parameters()),
-        "lora per rank": sum(layer.in_features + layer.out_features for layer in linear),
-    }
-
-
-def prompt_tokens(audio_seconds: float) -> int:
-    """Tokens of a prompt with a clip of `audio_seconds` (100 mel frames a second)."""
-    return int(audio_token_count(int(100 * audio_seconds))) + INSTRUCTION_TOKENS
-
-
-def memory(profile: Profile, audio_seconds: float) -> dict[str, float]:
-    """GB on one card for each part of a run with clips of `audio_seconds`."""
-    text, counts = config_of(profile.model).text_config, parameter_counts(profile.model)
-    size = BYTES[profile.dtype]
-    linear_size = NF4_BYTES if profile.load_in_4bit else size
-    batch, completion = profile.per_device_train_batch_size, profile.max_completion_length
-    prompt = prompt_tokens(audio_seconds)
-    tokens = prompt + completion
-
-    prompts = profile.prompts_per_step
-    rollouts = prompts * profile.num_generations
-    prefixes = prompts if profile.shared_prefix else rollouts
-    head = text.hidden_size // text.num_attention_heads
-    cached_token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * size
-
-    # what the backward pass needs of a layer; with checkpointing only the layer's input is kept,
-    # and the rest of one layer at a time is computed again
-    layer = tokens * (14 * text.hidden_size + 3 * text.intermediate_size) * size
-    kept = tokens * text.hidden_size * size if profile.gradient_checkpointing else layer
-    parts = {
-        "weights": counts["linear"] * linear_size + (counts["all"] - counts["linear"]) * size,
-        # fp32: the parameter, its gradient and two moments
-        "adapter and optimizer": counts["lora per rank"] * profile.lora_r * 16,
-        "KV cache": cached_token * (prefixes * prompt + rollouts * completion),
-        "activations": batch * (kept * text.num_hidden_layers + layer),
-        # fp32: logits, log-softmax and gradient
-        "logits": batch * completion * text.vocab_size * 4 * 3,
-        "overhead": OVERHEAD_GB * GB if profile.gpu_gb else 0.3 * GB,
-    }
-    return {name: value / GB for name, value in parts.items()}
-
-
-def step_seconds(profile: Profile, card: Card, *, audio_seconds: float) -> float:
-    """Seconds of a step from the card's data sheet.
-
-    Decoding reads all weights once a token. Computing takes the prefill, a reference pass, and a
-    policy pass whose backward half counts twice; with checkpointing the forward half runs again.
-    `shared_prefix` computes a prompt once for all its rollouts, except in a policy pass with
-    checkpointing.
-    """
-    weights_gb = memory(profile, audio_seconds)["weights"]
-    prompt, completion = prompt_tokens(audio_seconds), profile.max_completion_length
-    rollouts = profile.prompts_per_step * profile.num_generations
-    prefixes = profile.prompts_per_step if profile.shared_prefix else rollouts
-
-    decode = completion * weights_gb / (card.bandwidth * DECODE_SHARE)
-    prefill = prefixes * prompt
-    reference = prefixes * prompt + rollouts * completion
-    if profile.gradient_checkpointing:
-        policy = 4 * rollouts * (prompt + completion)
-    else:
-        policy = 3 * reference
-    operations = 2 * parameter_counts(profile.model)["all"] * (prefill + reference + policy)
-    return decode + operations / (card.tflops * 1e12 * TRAIN_SHARE)
+    def _other_lines(self) -> list[str]:
+        lines = ["left out:", *(f"  {what}" for what in self.left_out)] if self.left_out else []
+        if self.cost is not None:
+            each = " and card" if self.processes > 1 else ""
+            lines.append(f"cost at {self.price:g} an hour{each}: {self.cost:.2f}")
+        return lines
 
 
 def plan(
     profile: Profile,
-    card: Card,
+    card: Card | None = None,
     *,
-    audio_seconds: float = 60.0,
+    audio_seconds: float | None = None,
     price: float | None = None,
     measured_step: float | None = None,
-    steps: int | None = None,
+    processes: int | None = None,
 ) -> Plan:
-    """The plan of a run on clips of `audio_seconds`.
+    """The plan of a run on a card (default: the profile's), or on one for each of `processes`
+    (default: 2 for `multi`, else 1).
 
-    `measured_step` (seconds, from `calibrate`) replaces the data sheet's guess; `price` is for an
-    hour of the card; `steps` replaces the profile's `max_steps`. Raises ValueError for clips that
-    are longer than the profile's `max_audio_seconds`.
+    Memory is for the longest clips of the profile, time for clips of `audio_seconds` (default: the
+    mean of the data). `measured_step` (seconds, from `timing.calibrate`) replaces the data sheet's
+    guess, and moves that of evaluation in proportion; `price` is for an hour of a card. Raises
+    ValueError for a profile without a card of its own where none is named, and for clips that are
+    longer than the profile's `max_audio_seconds`.
     """
-    if audio_seconds > profile.max_audio_seconds:
+    if card is None and not profile.card:
+        raise ValueError(f"the profile {profile.name} needs no GPU; name a card to plan for")
+    card = card or CARDS[profile.card]
+    processes = processes or PROCESSES.get(profile.name, 1)
+    seconds = timing.clip_seconds(profile) if audio_seconds is None else audio_seconds
+    if seconds > profile.max_audio_seconds:
         raise ValueError(
-            f"clips of {audio_seconds:g} s are longer than the profile's limit of "
+            f"clips of {seconds:g} s are longer than the profile's limit of "
             f"{profile.max_audio_seconds:g} s"
         )
-    seconds = measured_step
-    if seconds is None:
-        seconds = step_seconds(profile, card, audio_seconds=audio_seconds)
+    sizes = {"audio_seconds": seconds, "processes": processes}
+    step = timing.step_seconds(profile, card, **sizes)
+    evaluation = timing.evaluation_seconds(profile, card, **sizes)
+    if measured_step is not None:
+        evaluation *= measured_step / step
+        step = measured_step
     return Plan(
-        profile=profile.name,
+        run=profile,
         card=card.name,
-        parts=memory(profile, audio_seconds),
+        memory=memory_of(profile, processes=processes),
         limit_gb=card.memory_gb,
-        step_seconds=seconds,
-        steps=steps or profile.max_steps,
+        step_seconds=step,
+        evaluation_hours=evaluation / 3600,
+        download_hours=timing.download_seconds(profile) / 3600,
+        processes=processes,
         calibrated=measured_step is not None,
         price=price,
-        load_in_4bit=profile.load_in_4bit,
     )
 
 
-def card_of(name: str, memory_gb: float) -> Card:
-    """The card of a GPU's name, with 97 % of its memory (GB) to use.
+def within(profile: Profile, card: Card | None, hours: float, **options) -> Profile:
+    """The profile with `test_rows`, `eval`, `train_rows` and `max_steps` that end within `hours`.
 
-    A card that isn't in the table is planned like an L4, and its name says so.
+    Measuring takes up to 40 % of them: all answers that the profile's `eval` asks for if all test
+    rows can be measured so, else greedy answers to as many rows as can be, 32 at least. Training
+    takes the rest, at most one pass over the training rows. `options` are those of `plan`. Raises
+    ValueError with the least hours if not even 32 rows and 10 steps fit.
     """
-    usable = 0.97 * memory_gb
-    for card in CARDS.values():
-        if re.search(rf"\b{card.name}\b", name):
-            return replace(card, memory_gb=usable)
-    return replace(CARDS["L4"], name=f"{name} (time as on an L4)", memory_gb=usable)
+
+    def sized(kind: str, rows: int, steps: int) -> Profile:
+        questions = steps * profile.prompts_per_step
+        return replace(
+            profile,
+            eval=kind,
+            test_rows=rows if rows < all_test else None,
+            max_steps=steps,
+            train_rows=questions if questions < all_train else None,
+        )
+
+    def ends(kind: str, rows: int, steps: int) -> bool:
+        return plan(sized(kind, rows, steps), card, **options).hours <= hours
+
+    def measures(kind: str, rows: int) -> bool:
+        planned = plan(sized(kind, rows, MIN_STEPS), card, **options)
+        little = planned.evaluation_hours <= EVALUATION_SHARE * hours
+        return little and planned.hours <= hours
+
+    all_train, all_test = timing.rows_of(profile)
+    fewest = min(MIN_TEST_ROWS, all_test)
+    kind = "none" if profile.eval == "none" else "short"
+    if not ends(kind, fewest, MIN_STEPS):
+        least = plan(sized(kind, fewest, MIN_STEPS), card, **options)
+        needed = f"{profile.name} on {least.card} needs at least {least.hours + 0.05:.1f} hours"
+        raise ValueError(
+            f"{needed}, got {hours:g}: {least.download_hours:.1f} for the download, "
+            f"{least.evaluation_hours:.1f} for {fewest if least.evaluation_hours else 0} test "
+            f"questions, {least.training_hours:.1f} for {MIN_STEPS} steps"
+        )
+    rows = all_test
+    if profile.eval == "full" and measures("full", all_test):
+        kind = "full"
+    elif kind == "short":
+        rows = _largest(lambda n: measures("short", n), fewest, all_test)
+    passes = -(-all_train // profile.prompts_per_step)
+    steps = _largest(lambda n: ends(kind, rows, n), MIN_STEPS, passes)
+    return sized(kind, rows, steps)
 
 
-def calibrate(profile: Profile, train_dataset, *, output_dir: Path) -> float:
-    """Seconds of a step on this machine: the second of two real training steps.
-
-    `train_dataset` comes from `data.training_rows`.
-    """
-    from .. import grpo, models
-
-    model, processor = models.load(profile)
-    trainer = grpo.trainer_for(
-        profile,
-        model,
-        processing_class=processor,
-        train_dataset=train_dataset,
-        output_dir=output_dir,
-        max_steps=2,
-        save_strategy="no",
-    )
-    trainer.train()
-    times = [entry["step_time"] for entry in trainer.state.log_history if "step_time" in entry]
-    return times[-1]
+def _largest(fits, low: int, high: int) -> int:
+    """The largest number up to `high` that fits, if all below it do; `low` without a look."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low

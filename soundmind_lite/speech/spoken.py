@@ -11,6 +11,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from .. import speech
 from ..audio import SAMPLE_RATE, load_clip
 from ..data import ALRFormatError, reasoning_words, row_name
@@ -74,6 +76,8 @@ class Voice(Protocol):
     def __call__(
         self, completions: list[str], transcribe: str | None = None, **columns
     ) -> list[Speech | None]: ...
+
+    def aloud(self, completion: str, conversation: list[dict]) -> tuple[np.ndarray, int]: ...
 
 
 def spoken_text(text: str) -> str:
@@ -161,6 +165,11 @@ class Cascade:
         self, completions: list[str], transcribe: str | None = None, **columns
     ) -> list[Speech | None]:
         return [self._speech_of(spoken_text(text), transcribe) for text in completions]
+
+    def aloud(self, completion: str, conversation: list[dict]) -> tuple[np.ndarray, int]:
+        """The samples of a completion, float32, and their rate in Hz; ValueError if it can't be
+        spoken."""
+        return speech.speak(spoken_text(completion))
 
     def _speech_of(self, said: str, transcribe: str | None) -> Speech | None:
         key = self._key(said, transcribe)

@@ -8,23 +8,29 @@ weights, which passes through thinker, talker and token2wav and speaks noise. No
 published checkpoints.
 """
 
-from pathlib import Path
 from pickle import UnpicklingError
 
 import numpy as np
 import torch
-from transformers import AutoConfig, Qwen2_5OmniForConditionalGeneration
+from transformers import Qwen2_5OmniForConditionalGeneration
 
 from .. import models
+from ..alr import checkpoint
 from ..audio import load_audio
 from ..models import AudioProcessor, CheckpointError
 from ..profiles import Profile
-from ..prompts import with_audio
 from .spoken import CASCADE, Speech, Voice, measured, spoken_text
 
 RATE = 24_000  # Hz of token2wav's waveform
 SAMPLES_PER_CODE = 480  # each code of the talker is 20 ms of audio
 MAX_CODES = 240 * RATE // SAMPLES_PER_CODE  # four minutes, the limit of the cascade
+# A talker that doesn't find its end would speak on for as long; nobody takes so long for a text
+SECONDS_BESIDE, SECONDS_A_WORD = 5.0, 1.5
+# the README of Qwen2.5-Omni asks for it wherever speech is generated
+SYSTEM_PROMPT = (
+    "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, capable of "
+    "perceiving auditory and visual inputs, as well as generating text and speech."
+)
 
 
 class TooShort(ValueError):
@@ -33,7 +39,7 @@ class TooShort(ValueError):
 
 def has_talker(profile: Profile) -> bool:
     """True if the profile's checkpoint is a full one."""
-    config = AutoConfig.from_pretrained(profile.model, **models.NO_CODE)
+    config = checkpoint.read_config(checkpoint.fetched(profile.model))
     return hasattr(config, "talker_config")
 
 
@@ -50,33 +56,40 @@ def quantization_config(profile: Profile):
 def load_full(profile: Profile) -> tuple[Qwen2_5OmniForConditionalGeneration, AudioProcessor]:
     """`(model, processor)` of a full checkpoint, talker included.
 
-    Raises CheckpointError if the checkpoint is a thinker alone, lacks its voices (`spk_dict.pt`),
-    or has voices that hold more than tensors.
+    Raises CheckpointError if the checkpoint is a thinker alone, isn't complete, has no voices
+    (`spk_dict.pt`), or voices that hold more than tensors.
     """
+    name, folder = profile.model, checkpoint.fetched(profile.model)
+    config = checkpoint.read_config(folder)
     # Transformers would create a talker of full size with random weights.
-    if not has_talker(profile):
-        raise CheckpointError(f"{profile.model} is no full checkpoint: it holds a thinker alone")
+    if not hasattr(config, "talker_config"):
+        raise CheckpointError(f"{name} is no full checkpoint: it holds a thinker alone")
+    voices = folder / "spk_dict.pt"
+    if not voices.is_file():
+        raise CheckpointError(f"{name} has no voice: spk_dict.pt must lie beside its weights")
+    # The parent's: Qwen2.5-Omni's own one loads the voices, and can't report what is missing.
+    full = Qwen2_5OmniForConditionalGeneration
+    model, report = super(full, full).from_pretrained(
+        folder,
+        config=config,
+        dtype=getattr(torch, profile.dtype),
+        quantization_config=quantization_config(profile),
+        output_loading_info=True,
+        **models.WEIGHTS_ONLY,
+    )
+    checkpoint.check(model, report, name=name)
     try:
-        model = Qwen2_5OmniForConditionalGeneration.from_pretrained(
-            profile.model,
-            dtype=getattr(torch, profile.dtype),
-            quantization_config=quantization_config(profile),
-            **models.WEIGHTS_ONLY,
-        )
+        model.load_speakers(voices)
     except UnpicklingError as error:
         # spk_dict.pt is the one pickle that is read, and torch accepts only tensors in it.
         raise CheckpointError(
-            f"{profile.model}: spk_dict.pt holds more than tensors, which can be code; "
+            f"{name}: spk_dict.pt holds more than tensors, which can be code; "
             "get the checkpoint from its publisher"
         ) from error
-    if not getattr(model, "speaker_map", None):
-        raise CheckpointError(
-            f"{profile.model} has no voice: spk_dict.pt must lie beside the weights of "
-            f"{Path(profile.model).name}"
-        )
     if not profile.load_in_4bit:
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    processor = models.load_processor(profile.model, profile.max_audio_seconds)
+    model.thinker.name_or_path = name
+    processor = models.load_processor(folder, profile.max_audio_seconds)
     models.set_stop_tokens(model.thinker, processor.tokenizer)
     return model.eval(), processor
 
@@ -94,15 +107,20 @@ def answer_in_speech(
 ) -> tuple[str, np.ndarray, int]:
     """The answer to one conversation: its text, a float32 waveform, and the waveform's rate in Hz.
 
-    The text is greedy, of at most `max_new_tokens`, or `written` if given. `speaker` is a voice of
-    the checkpoint (default: its first). Raises ValueError for a voice that the checkpoint lacks,
-    and TooShort for a text of one token.
+    The text is greedy, of at most `max_new_tokens`, or `written` if given. It is generated, and
+    `written` generated again, under `SYSTEM_PROMPT`: the talker speaks from the thinker's hidden
+    states, which that prompt prepares. The thinker that wrote `written` was asked without it, as it
+    is trained and evaluated; its log-probs are computed elsewhere and don't change.
+
+    `speaker` is a voice of the checkpoint (default: its first). Raises ValueError for a voice that
+    the checkpoint lacks, and TooShort for a text of one token.
     """
     voices = list(model.speaker_map)
     if speaker is not None and speaker not in voices:
         raise ValueError(f"there is no voice {speaker!r}; choose one of {', '.join(voices)}")
     tokenizer = processing_class.tokenizer
-    batch = models.encoded(processing_class, [conversation], device=model.device)
+    asked = to_be_spoken(conversation)
+    batch = models.encoded(processing_class, [asked], device=model.device)
     prompt_length = batch["input_ids"].shape[1]
     forced = {}
     if written is not None:
@@ -127,6 +145,13 @@ def answer_in_speech(
     )
     text = tokenizer.batch_decode(sequence[:, prompt_length:], skip_special_tokens=True)[0]
     return text, waveform.reshape(-1).float().cpu().numpy(), RATE
+
+
+def to_be_spoken(conversation: list[dict]) -> list[dict]:
+    """The conversation under `SYSTEM_PROMPT`, unless it has a system message of its own."""
+    if conversation[0]["role"] == "system":
+        return conversation
+    return [{"role": "system", "content": SYSTEM_PROMPT}, *conversation]
 
 
 class Talker:
@@ -163,31 +188,43 @@ class Talker:
         finally:
             thinker.train(was_training)
 
+    def _codes(self, text: str) -> int:
+        """The codes that the text may take."""
+        seconds = SECONDS_BESIDE + SECONDS_A_WORD * len(text.split())
+        return min(self.max_codes, int(seconds * RATE / SAMPLES_PER_CODE))
+
+    def aloud(self, completion: str, conversation: list[dict]) -> tuple[np.ndarray, int]:
+        """The samples of a completion, float32, and their rate in Hz; TooShort (a ValueError) if
+        it has fewer than two tokens."""
+        _, waveform, rate = answer_in_speech(
+            self.model,
+            _loaded(conversation),
+            processing_class=self.processor,
+            max_codes=self._codes(completion),
+            speaker=self.speaker,
+            written=completion,
+        )
+        return waveform, rate
+
     def _spoken(self, conversation: list[dict], text: str, transcribe: str | None) -> Speech | None:
         said = spoken_text(text)
         if not said:
             return None
         try:
-            _, waveform, rate = answer_in_speech(
-                self.model,
-                _loaded(conversation),
-                processing_class=self.processor,
-                max_codes=self.max_codes,
-                speaker=self.speaker,
-                written=text,
-            )
+            waveform, rate = self.aloud(text, conversation)
         except TooShort:
             return None
-        if len(waveform) >= self.max_codes * SAMPLES_PER_CODE:  # cut off before its end
+        if len(waveform) >= self._codes(text) * SAMPLES_PER_CODE:  # cut off before its end
             return None
         return measured(said, waveform, sample_rate=rate, transcribe=transcribe)
 
 
 def _loaded(conversation: list[dict]) -> list[dict]:
-    """The conversation with content parts whose audio is an array."""
-    messages = with_audio(conversation, None)
+    """A copy of the conversation in which audio is an array."""
+    messages = [dict(message) for message in conversation]
     for message in messages:
-        message["content"] = [_with_array(part) for part in message["content"]]
+        if not isinstance(message["content"], str):
+            message["content"] = [_with_array(part) for part in message["content"]]
     return messages
 
 

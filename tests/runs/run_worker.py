@@ -1,7 +1,7 @@
 """A small run in a process of its own, for tests that launch several of them or kill one.
 
-`run_worker.py OUT DATA [--given] [--resume] [--skip] [--batch N]`; a "%r" in DATA becomes the
-number of the process.
+`run_worker.py OUT DATA [--given] [--resume] [--skip] [--sizes JSON]`; a "%r" in DATA becomes the
+number of the process, and the sizes are fields of the profile.
 
 `run_worker.py --nursery` does the slow imports once. Then each line that it reads, a JSON object
 with `out`, `data` and perhaps `resume`, `kill_at` and `delay`, is a run in a child process of it,
@@ -34,6 +34,7 @@ SMALL = dict(
     name="small",
     num_generations=4,
     prompts_per_step=4,
+    per_device_train_batch_size=8,
     max_steps=4,
     save_steps=2,
     max_completion_length=20,
@@ -51,10 +52,9 @@ def given(self, prompt_ids, *_, **__):
     ], None
 
 
-def run(out: Path, data: str, *, resume=False, batch: int = 8, on_bad_row: str = "raise") -> None:
+def run(out: Path, data: str, *, resume=False, on_bad_row: str = "raise", **sizes) -> None:
     data = data.replace("%r", os.environ.get("RANK", "0"))
-    sizes = dict(data=data, per_device_train_batch_size=batch, **SMALL)
-    profile = replace(profiles.get("tiny"), **sizes)
+    profile = replace(profiles.get("tiny"), **{"data": data, **SMALL, **sizes})
     train.train(profile, out, resume=resume, on_bad_row=on_bad_row)
 
 
@@ -100,18 +100,22 @@ def nursery() -> None:
         print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), count.value, flush=True)
 
 
-if __name__ == "__main__":
-    if sys.argv[1:] == ["--nursery"]:
-        sys.exit(nursery())
+def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("data")
     parser.add_argument("--given", action="store_true")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--skip", action="store_true")
-    parser.add_argument("--batch", type=int, default=8)
-    args = parser.parse_args()
+    parser.add_argument("--sizes", type=json.loads, default={})
+    args = parser.parse_args(arguments)
     if args.given:
         AudioGRPOTrainer._generate_single_turn = given
     on_bad_row = "skip" if args.skip else "raise"
-    run(args.out, args.data, resume=args.resume, batch=args.batch, on_bad_row=on_bad_row)
+    run(args.out, args.data, resume=args.resume, on_bad_row=on_bad_row, **args.sizes)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--nursery"]:
+        sys.exit(nursery())
+    main(sys.argv[1:])

@@ -102,7 +102,7 @@ def test_a_full_memory(error, small, tmp_path):
 
     with pytest.raises(type(error)) as stop:
         train.train("small", tmp_path / "run", max_steps=1, reward_funcs=[hungry])
-    words = "No checkpoint is complete yet: resume=True starts from the beginning"
+    words = "No checkpoint is complete yet: resume=True trains from the beginning"
     assert stop.value.__notes__ == [words]
 
 

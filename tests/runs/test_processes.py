@@ -74,7 +74,7 @@ def test_rewards_and_batches_are_the_same(two_runs):
 
 def test_one_result_is_written(two_runs):
     one, two = ({path.name for path in folder.iterdir()} for folder in two_runs)
-    assert one == two
+    assert two == one | {"answers-1.jsonl"}  # each process writes its own answers
     one, two = (json.loads((folder / "after.json").read_text()) for folder in two_runs)
     assert [a["id"] for a in two["answers"]] == [a["id"] for a in one["answers"]]
     assert two["summary"]["n"] == one["summary"]["n"] == 8
@@ -97,7 +97,8 @@ def test_processes_that_find_different_rows(eight_rows, tmp_path):
 
 
 def test_a_batch_that_does_not_divide_is_named(eight_rows, tmp_path):
-    done = run(tmp_path / "run", eight_rows, "--batch", "16", launcher=TORCHRUN)
+    sizes = '{"per_device_train_batch_size": 16}'
+    done = run(tmp_path / "run", eight_rows, "--sizes", sizes, launcher=TORCHRUN)
     words = "per_device_train_batch_size 16 × 2 process(es) does not divide the 16 completions"
     assert words in done.stderr
 
@@ -201,18 +202,3 @@ def test_a_killed_run_resumes_bit_by_bit(number, child, never_killed, tmp_path):
         json.loads((folder / "result.json").read_text()) for folder in (never_killed, killed)
     )
     assert after["after"]["accuracy"] == before["after"]["accuracy"], moment
-
-
-@pytest.mark.parametrize("name", ["ddp", "fsdp", "zero3"])
-def test_launch_files_are_understood(name):
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    config = load_config_from_file(str(ROOT / "assets" / "launch" / f"{name}.yaml"))
-    assert config.num_processes == 8
-    assert config.mixed_precision == "bf16"
-    if name == "fsdp":
-        from transformers.models.qwen2_5_omni import modeling_qwen2_5_omni
-
-        assert hasattr(
-            modeling_qwen2_5_omni, config.fsdp_config["fsdp_transformer_layer_cls_to_wrap"]
-        )

@@ -10,7 +10,7 @@ import torch
 from conftest import ROOT
 
 from soundmind_lite import models, profiles
-from soundmind_lite.scale import bench, growth, planner
+from soundmind_lite.scale import bench, growth, memory
 
 SMALL = replace(profiles.get("tiny"), per_device_train_batch_size=2)
 TINY_SHAPE = dict(model=profiles.get("tiny").model)
@@ -77,10 +77,10 @@ def test_random_weights_have_the_shape_but_not_the_checkpoint(tiny):
 
 def test_a_larger_vocabulary_goes_with_the_tiny_processor(monkeypatch):
     """As for the 7B, whose tokenizer isn't here: the model has more tokens than the processor."""
-    small = planner.config_of(profiles.get("tiny").model).to_dict()
+    small = memory.config_of(profiles.get("tiny").model).to_dict()
     small["text_config"] |= dict(vocab_size=2000)
     parts = ("text_config", "audio_config", "vision_config")
-    monkeypatch.setitem(planner.SHAPES, "wide", {name: small[name] for name in parts})
+    monkeypatch.setitem(memory.SHAPES, "wide", {name: small[name] for name in parts})
     result = bench.measure(replace(SMALL, model="wide"), **SHORT, random_weights=True)
     assert result["parameters"] > 1_496_672
 

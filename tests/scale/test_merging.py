@@ -26,7 +26,7 @@ def test_it_loads_back_and_answers_the_same(merged):
     assert all(torch.equal(a, b) for a, b in pairs)
     rows = data.load_alr("mini", "dev").select(range(6))
     answers, expected = (
-        evaluation.answer_rows(thinker, rows, processing_class=processor)
+        evaluation.answer_rows(thinker, rows, processing_class=processor, profile="tiny")
         for thinker in (model, trained)
     )
     assert answers == expected

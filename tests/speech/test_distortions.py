@@ -47,8 +47,8 @@ def test_strong_noise_spoils_the_premises():
     def noisy(clip):
         return distortions.with_noise(clip, -10)
 
-    clean = evaluation.answer_rows(model, rows, processing_class=processor)
+    clean = evaluation.answer_rows(model, rows, processing_class=processor, profile="tiny")
     changed = [row | {"question_audio": noisy(load_audio(row["question_audio"]))} for row in rows]
-    spoilt = evaluation.answer_rows(model, changed, processing_class=processor)
+    spoilt = evaluation.answer_rows(model, changed, processing_class=processor, profile="tiny")
     assert sum(answer.premises_exact for answer in clean) >= 8
     assert sum(answer.premises_exact for answer in spoilt) <= 2

@@ -254,7 +254,9 @@ def test_the_trained_model_s_speech_is_understood():
     """Audio to audio on six dev rows: the verdicts in the transcripts are right."""
     model, processor, _ = adapter.load_trained(ASSETS / "runs" / "all_seed0")
     rows = data.load_alr("mini", "dev").select(range(6))
-    answers = evaluation.answer_rows(model, rows, processing_class=processor, setting="audio-audio")
+    answers = evaluation.answer_rows(
+        model, rows, processing_class=processor, profile="tiny", setting="audio-audio"
+    )
     answered = spoken_evaluation.listen(rows, answers)
     assert sum(answer.correct for answer in answered) >= 5
     assert spoken_evaluation.summary(answered)["wer"] < 0.15

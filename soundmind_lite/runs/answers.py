@@ -1,0 +1,56 @@
+"""Every answer of an evaluation, written as it comes, so that a stop costs one batch."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from ..evaluation import Answer
+from .files import keep_steps
+from .processes import processes
+from .report import read_lines
+
+
+class AnswerLog:
+    """A line for each answer; each process writes a file of its own beside `path`.
+
+    A line holds `what` was measured, the training `step` and the `index` of the row.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        rank = processes().process_index
+        self.own = path.with_stem(f"{path.stem}-{rank}") if rank else path
+
+    def files(self) -> list[Path]:
+        """The files of all processes, also of an earlier start with more of them."""
+        return sorted(self.path.parent.glob(f"{self.path.stem}*{self.path.suffix}"))
+
+    def known(self, what: str) -> dict[int, Answer]:
+        """The answers that are there, by the index of their row."""
+        answers = {}
+        for file in self.files():
+            for line in read_lines(file):
+                names = (field.name for field in fields(Answer))
+                if line["what"] == what:
+                    answers[line["index"]] = Answer(**{name: line[name] for name in names})
+        return answers
+
+    def add(self, what: str, step: int, answers: dict[int, Answer]) -> None:
+        """Appends the answers of a batch."""
+        facts = {"what": what, "step": step}
+        lines = [facts | {"index": i} | vars(answer) for i, answer in answers.items()]
+        with self.own.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def join(self) -> None:
+        """Brings the answers of all processes into one file; for the main process alone."""
+        for file in self.files():
+            if file != self.path:
+                with self.path.open("a", encoding="utf-8") as together:
+                    together.write(file.read_text(encoding="utf-8"))
+                file.unlink()
+
+    def keep(self, last_step: int) -> None:
+        """Drops what was measured after a step, and a truncated last line."""
+        for file in self.files():
+            keep_steps(file, last_step)
