@@ -122,6 +122,7 @@ def load_thinker(path: str | Path, **options):
     if not placed and not sharding.is_sharded():
         model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint.check(model, report, name=path)
+    checkpoint.keep_trainable(model)
     return model
 
 

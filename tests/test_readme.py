@@ -6,6 +6,9 @@ import sys
 
 from conftest import ROOT
 
+from soundmind_lite import profiles
+from soundmind_lite.scale import planner
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -37,3 +40,16 @@ def test_every_module_and_package_has_its_line():
     section = README.partition("## The library")[2].partition("\n## ")[0]
     missing = [name for name in names if f"| `{name}` |" not in section]
     assert missing == []
+
+
+def test_the_table_of_profiles_is_what_the_planner_says():
+    for profile in profiles.PROFILES.values():
+        if not profile.card:
+            continue
+        plan = planner.plan(profile, processes=2 if profile.name == "multi" else 1)
+        (line,) = re.findall(rf"^\| `{profile.name}` \|.*$", README, re.MULTILINE)
+        assert f"| {plan.total_gb:.1f} of {plan.limit_gb:.0f} GB |" in line
+        hours = (plan.download_hours, plan.evaluation_hours, plan.training_hours)
+        parts = " + ".join(f"{part:.1f}" for part in hours)
+        assert f"| {parts} = {plan.hours:.1f} |" in line
+        assert f"| {profile.max_steps} steps, {profile.train_rows:,} of 5,184 questions; " in line

@@ -50,10 +50,10 @@ class Script:
 
         def scripted(module, states):
             out = forward(module, states)
+            if out.ndim == 3 and out.shape[1] > 1:  # a prefill begins a new answer
+                self.said = 0
             if not self.on or module.out_features != vocabulary:
                 return out
-            if out.shape[1] > 1:  # a prefill begins a new answer
-                self.said = 0
             logits = torch.full_like(out, -1e4)
             logits[:, -1, self.ids[min(self.said, len(self.ids) - 1)]] = 0.0
             self.said += 1

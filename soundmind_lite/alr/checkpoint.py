@@ -65,3 +65,14 @@ def check(model, report: dict, *, name: str | Path) -> None:
     if broken := [key for key, value in held if not value.isfinite().all()]:
         what = f"NaN or infinite values in {len(broken)} parameters, first {broken[0]}"
         raise CheckpointError(f"{name} holds {what}; fetch it again")
+
+
+def keep_trainable(model) -> None:
+    """Keeps 4-bit weights on a CPU as they are loaded.
+
+    Many CPUs would have bitsandbytes pack them anew at the first evaluation, and no gradient passes
+    through them after that.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False

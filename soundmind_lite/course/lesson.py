@@ -5,10 +5,12 @@ are: replacing them breaks the hosted session. On any other machine nothing is i
 """
 
 import importlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,7 +128,8 @@ def start(profile: str | None = None):
     """Prepares a lesson and returns its Profile. Can be called twice.
 
     The profile is the argument, else that of the environment variable SOUNDMIND_PROFILE, else
-    "tiny"; "auto" takes the largest that fits this machine.
+    "tiny"; "auto" takes that of the variable, else the largest that fits this machine. The variable
+    SOUNDMIND_SIZES, an object in JSON, replaces fields of the profile.
 
     Raises RuntimeError if a package is missing on a machine that isn't hosted, or if a package
     was replaced after its import.
@@ -225,12 +228,17 @@ def _quiet() -> None:
 def _chosen(profile: str | None):
     """The profile, and a few words that say why if it isn't the cell's own choice."""
     variable = os.environ.get("SOUNDMIND_PROFILE")
-    name = profile or variable or "tiny"
-    why = "" if profile or not variable else ", from SOUNDMIND_PROFILE"
+    name, why = profile or variable or "tiny", ""
+    if variable and profile in (None, "auto"):
+        name, why = variable, ", from SOUNDMIND_PROFILE"
     if name == "auto":
         name = doctor.best_profile()
         why += ", the largest that fits this machine"
-    return profiles.get(name), why
+    chosen = profiles.get(name)
+    if sizes := json.loads(os.environ.get("SOUNDMIND_SIZES", "{}")):
+        chosen = replace(chosen, **sizes)
+        why += f", with {', '.join(sizes)} from SOUNDMIND_SIZES"
+    return chosen, why
 
 
 def _describe(profile, why: str) -> None:

@@ -78,6 +78,7 @@ def load_full(profile: Profile) -> tuple[Qwen2_5OmniForConditionalGeneration, Au
         **models.WEIGHTS_ONLY,
     )
     checkpoint.check(model, report, name=name)
+    checkpoint.keep_trainable(model)
     try:
         model.load_speakers(voices)
     except UnpicklingError as error:

@@ -201,8 +201,16 @@ def test_argument_variable_and_tiny_choose_the_profile_in_this_order(monkeypatch
         lesson._chosen(None)
 
 
+def test_sizes_from_the_environment_replace_fields_of_the_profile(monkeypatch):
+    monkeypatch.setenv("SOUNDMIND_PROFILE", "l4")
+    monkeypatch.setenv("SOUNDMIND_SIZES", '{"max_steps": 3, "data": "mini"}')
+    chosen, why = lesson._chosen("auto")
+    assert (chosen.name, chosen.max_steps, chosen.data) == ("l4", 3, "mini")
+    assert why == ", from SOUNDMIND_PROFILE, with max_steps, data from SOUNDMIND_SIZES"
+
+
 def test_auto_takes_what_the_machine_has(monkeypatch):
-    monkeypatch.setenv("SOUNDMIND_PROFILE", "t4")
+    monkeypatch.delenv("SOUNDMIND_PROFILE", raising=False)
     monkeypatch.setattr(lesson.doctor, "gpus", lambda: [])
     largest = ", the largest that fits this machine"
     assert lesson._chosen("auto") == (profiles.get("tiny"), largest)

@@ -32,7 +32,7 @@ def template(name):
 
 
 def test_all_pages_are_there(read):
-    assert len(LESSONS) == 9
+    assert len(LESSONS) == 10
     expected = {f"notebooks/{path.stem}.html" for path in LESSONS}
     names = ("index", "glossary", "troubleshooting", "ledger", "about", "api/index", "search")
     expected |= {f"{name}.html" for name in names}

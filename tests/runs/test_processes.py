@@ -74,7 +74,9 @@ def test_rewards_and_batches_are_the_same(two_runs):
 
 def test_one_result_is_written(two_runs):
     one, two = ({path.name for path in folder.iterdir()} for folder in two_runs)
-    assert two == one | {"answers-1.jsonl"}  # each process writes its own answers
+    assert two == one
+    answers = [(folder / "answers.jsonl").read_text().splitlines() for folder in two_runs]
+    assert [len(lines) for lines in answers] == [3 * 2 * 8] * 2
     one, two = (json.loads((folder / "after.json").read_text()) for folder in two_runs)
     assert [a["id"] for a in two["answers"]] == [a["id"] for a in one["answers"]]
     assert two["summary"]["n"] == one["summary"]["n"] == 8

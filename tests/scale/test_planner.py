@@ -111,7 +111,7 @@ def test_a_plan_as_text():
     [
         ("80gb", "T4", "weights: take a smaller model, or 4-bit weights"),
         ("l4", Card("small", 10.0, 65, 320), "weights: take a smaller model"),
-        ("l4", Card("small", 15.0, 65, 320), "logits: lower max_audio_seconds"),
+        ("l4", Card("small", 15.0, 65, 320), "activations: lower max_audio_seconds"),
     ],
 )
 def test_what_will_not_fit_is_said_with_a_remedy(profile, card, advice):

@@ -1,5 +1,7 @@
 """Checks of notebook 09: hours, twenty answers, and how many questions a gain needs."""
 
+import math
+
 from ..checking import Wrong, call, expect, number, refuses
 
 
@@ -43,7 +45,7 @@ def check_09_2(smallest):
 
 
 def _difference_alone(gained, lost):
-    return 1.96**2 / (gained - lost) ** 2
+    return math.ceil(1.96**2 / (gained - lost) ** 2)
 
 
 @refuses(_difference_alone, "in both directions")
