@@ -26,8 +26,8 @@ def load_audio(clip: Clip, max_seconds: float | None = None) -> np.ndarray:
     `clip` is a path, a float array at 16 kHz, `{"path", "bytes"}` as `datasets.Audio(decode=False)`
     gives it, or `{"array", "sampling_rate"}`.
 
-    Raises AudioError, naming the file, if the clip is missing, unreadable, empty, shorter than
-    `MIN_SECONDS`, longer than `max_seconds`, or holds NaN, infinite or absurdly large samples.
+    Raises AudioError, naming the file, if the clip is missing, unreadable, cut or damaged, shorter
+    than `MIN_SECONDS`, longer than `max_seconds`, or has absurd samples or cancelling channels.
     """
     from .fast import decoding  # of files, with all that can be wrong with one
 

@@ -76,7 +76,7 @@ def broken(tmp_path, kind, tone):
         ("empty", "not a readable sound"),
         ("corrupt", "not a readable sound"),
         ("text", "not a readable sound"),
-        ("header only", "0.000 s long"),
+        ("header only", r"cut or damaged: its header promises 1\.00 s and 0\.00 s are there"),
         ("short", "0.010 s long"),
         ("nan", "16000 of 16000 samples are NaN"),
         ("infinite", "1 of 16001 samples"),

@@ -110,6 +110,9 @@ REFUSED = {
     "header cut in the middle": lambda p: cut(p, 20),
     "header alone": lambda p: cut(p, 44),
     "cut after 10 ms": lambda p: cut(p, 44 + 320),
+    "cut in half": lambda p: cut(p, 44 + SAMPLE_RATE),
+    "cut at 99 %": lambda p: cut(p, 44 + int(0.99 * 2 * SAMPLE_RATE)),
+    "one channel inverted": lambda p: wav(p, np.stack([SECOND, -SECOND], 1)),
     "zero frames": lambda p: wav(p, SECOND[:0]),
     "one sample": lambda p: wav(p, SECOND[:1]),
     "40 ms": lambda p: wav(p, SECOND[:640]),
@@ -153,7 +156,6 @@ READ = {  # what it is read as: seconds, and the largest sample
     "FLAC called WAV": (lambda p: wav(p, format="FLAC"), 1, 0.5),
     "OGG called WAV": (lambda p: wav(p, format="OGG"), 1, 0.5),
     "a link to a clip": (lambda p: linked(p, wav(p.with_name("other.wav"))), 1, 0.5),
-    "cut in half": (lambda p: cut(p, 44 + SAMPLE_RATE), 0.5, 0.5),
 }
 
 

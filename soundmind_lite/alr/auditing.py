@@ -4,12 +4,18 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from statistics import mean
 
-from ..audio import SAMPLE_RATE, AudioError, load_audio
+import numpy as np
+
+from ..audio import SAMPLE_RATE, AudioError, load_audio, named
 from ..data import CLIPS, row_name
 from ..prompts import VERDICTS
+from .rows import checked
 from .text import written_verdict
 
+READ = ("id", "split", "question", "major_premise", "reasoning", "label", *CLIPS)
 FINDINGS = ("conflicts", "duplicates", "shared_premises", "bad_audio")
+AUDIBLE = 1e-3  # full scale is 1, so this is -60 dB; quiet speech is at -40 dB
+WINDOW = SAMPLE_RATE // 20  # samples, 50 ms: shorter than a syllable
 SHOWN = 3  # findings of a kind in the printed table
 
 
@@ -39,10 +45,11 @@ class Audit:
 def audit(rows, max_seconds: float) -> Audit:
     """Checks rows of one or several splits; a clip longer than `max_seconds` is bad.
 
+    `bad_audio` also lists clips in which nothing can be heard, though they may be loaded.
     `shared_premises` lists major premises that occur in more than one split. The audio of rows
     that were loaded without it is not checked.
     """
-    rows = list(rows)
+    rows = checked(rows, *READ)
     result = Audit(rows=len(rows))
     questions, premises, seconds = defaultdict(list), defaultdict(list), []
     for row in rows:
@@ -56,7 +63,11 @@ def audit(rows, max_seconds: float) -> Audit:
             )
         for clip in (row[column] for column in CLIPS if row[column]):
             try:
-                seconds.append(len(load_audio(clip, max_seconds)) / SAMPLE_RATE)
+                audio = load_audio(clip, max_seconds)
+                seconds.append(len(audio) / SAMPLE_RATE)
+                path = clip.get("path") if isinstance(clip, dict) else clip
+                with named(str(path)):
+                    check_audible(audio)
             except AudioError as error:
                 result.bad_audio.append((name, str(error)))
     for first, *others in questions.values():
@@ -75,6 +86,18 @@ def audit(rows, max_seconds: float) -> Audit:
         result.lengths["seconds, mean"] = mean(seconds)
         result.lengths["seconds, longest"] = max(seconds)
     return result
+
+
+def check_audible(audio: np.ndarray) -> None:
+    """AudioError for a clip in which nothing can be heard, such as a muted microphone's.
+
+    Its level is the largest standard deviation of the samples in 50 ms: a constant is silent, too.
+    """
+    windows = [audio[i : i + WINDOW] for i in range(0, len(audio), WINDOW)]
+    level = max(float(window.std()) for window in windows)
+    if level < AUDIBLE:
+        what = f"nothing can be heard (level {level:.1g}, and {AUDIBLE:g} is needed)"
+        raise AudioError(f"{what}; record it again, or leave the row out")
 
 
 def _folded(text: str) -> str:
