@@ -24,8 +24,8 @@ class ALRFormatError(ValueError):
 
 
 def row_name(row: dict) -> str:
-    """The name of a row in messages: its split and its id."""
-    return f"{row['split']}/{row['id']}"
+    """The name of a row in messages: its split and its id, as far as it has them."""
+    return "/".join(str(row[name]) for name in ("split", "id") if name in row)
 
 
 def load_alr(
@@ -38,7 +38,7 @@ def load_alr(
     max_seconds: float | None = None,
     max_rows: int | None = None,
 ):
-    """ALR as a `datasets.Dataset` with `COLUMNS`, or as an IterableDataset if `streaming`.
+    """ALR as a `datasets.Dataset`, or an IterableDataset: `COLUMNS` and the rows' further fields.
 
     `source`: "mini" (the spoken syllogisms of this project), a folder or a zip in the published
     layout or in the hub's, or a hub id such as "SoundMind-RL/SoundMindDataset", with "@revision" if
@@ -53,9 +53,9 @@ def load_alr(
     Raises ALRFormatError for a bad row, AudioError for a bad clip, SourceError (an OSError) for
     files that can't be had or don't fit, ValueError for a bad argument.
     """
-    from datasets import Dataset, Features, IterableDataset, Value
+    from datasets import Dataset
 
-    from .alr import bad_rows, layout, sources
+    from .alr import bad_rows, further, layout, sources
 
     one_of(SPLITS, split, what="split")
     one_of(("question", "both", None), audio, what="choice of audio")
@@ -71,11 +71,11 @@ def load_alr(
         rows = [rows[i] for i in sorted(random.Random(0).sample(range(len(rows)), max_rows))]
         count = max_rows + len(bad.found)
     limit = math.inf if bad.policy == "skip" and max_seconds is None else max_seconds
-    features = Features({name: Value("string") for name in COLUMNS} | {"label": Value("int64")})
+    features = further.features_of(rows, name=files.name)
     if streaming:
         bad.report(count)
         given = dict(rows=rows, files=files, policy=bad.policy, count=count, limit=limit)
-        return IterableDataset.from_generator(bad_rows.stream, features=features, gen_kwargs=given)
+        return sources.streamed(bad_rows.stream, features=features, gen_kwargs=given)
     clips = [row[name] for row in rows for name in CLIPS if row[name]]
     files.check_space(clips)
     rows = bad_rows.usable(rows, bad, damaged=files.fetch(clips), limit=limit)
@@ -84,38 +84,35 @@ def load_alr(
 
 
 def training_rows(rows, setting: str = "audio-text", *, on_bad_row="raise"):
-    """The rows as a `datasets.Dataset` with the trainer's columns.
+    """The rows as a `datasets.Dataset`: their own columns, which rewards get, and the trainer's.
 
-    `id`, `prompt` (chat messages), `audio` (a path; None if the question is text), `label`,
+    These are `prompt` (chat messages), `audio` (a path; None if the question is text),
     `reference_length` (words of the row's own reasoning), and for spoken answers
     `reference_seconds` (of speech in the row's own answer). `on_bad_row` as in `load_alr`.
 
-    Raises ALRFormatError or AudioError for a row without reasoning or with a bad answer clip,
-    ValueError for an unknown setting, for rows without the audio that it needs, and for a stream.
+    Raises ALRFormatError or AudioError for a row without reasoning or the audio that it needs, with
+    a bad column or answer clip, ValueError for an unknown setting and for a stream.
     """
     from datasets import Dataset, IterableDataset
 
     from .alr.bad_rows import BadRows
+    from .alr.rows import checked_row, name_of, undecoded
     from .speech.spoken import reference_seconds  # for spoken answers
 
     if isinstance(rows, IterableDataset):
         what = "training takes rows by their index, which a stream doesn't have"
         raise ValueError(f"{what}; use load_alr(…, streaming=False), or list(rows.take(100))")
-    rows, bad, made = list(rows), BadRows.of(on_bad_row), []
+    rows, bad, made = list(undecoded(rows, *CLIPS)), BadRows.of(on_bad_row), []
     from_audio = one_of(SETTINGS, setting, what="setting").startswith("audio")
-    if from_audio and any(row["question_audio"] is None for row in rows):
-        remedy = "use load_alr(…, audio='question'), or the setting 'text-text'"
-        raise ValueError(f"these rows were loaded without audio; {remedy}")
-    for row in rows:
-        with bad.reading(row_name(row)):
-            columns = {"id": row["id"]}
-            columns["prompt"] = prompt(None if from_audio else row["question"])
+    for index, row in enumerate(rows):
+        with bad.reading(name_of(row, index)):
+            row = checked_row(row, index, "id", "question", "reasoning", "label", audio=from_audio)
+            columns = {"prompt": prompt(None if from_audio else row["question"])}
             columns["audio"] = row["question_audio"] if from_audio else None
-            columns["label"] = row["label"]
             columns["reference_length"] = reasoning_words(row)
             if setting.endswith("-audio"):
                 columns["reference_seconds"] = reference_seconds(row)
-            made.append(columns)
+            made.append(row | columns)
     bad.report(len(rows))
     return Dataset.from_list(made)
 

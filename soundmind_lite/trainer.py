@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from datasets import Dataset
 from trl import GRPOTrainer
+from trl.data_utils import prepare_multimodal_messages
 
 from . import models
 from .audio import load_clip
@@ -44,16 +45,13 @@ class AudioGRPOTrainer(GRPOTrainer):
     audio_fields: tuple[str, ...] = AUDIO_FIELDS
 
     def __init__(self, *args, algorithm: str = "grpo", **kwargs):
-        from .alr.audio_column import undecoded  # for columns of the kind datasets.Audio
+        from .runs.reward_checks import checked_arguments  # of rows and rewards, by what they are
 
-        given = TRL_SIGNATURE.bind(*args, **kwargs).arguments
+        given = checked_arguments(TRL_SIGNATURE.bind(*args, **kwargs).arguments)
         self.algorithm = one_of(ALGORITHMS, algorithm, what="algorithm")
         self._audio: dict[str, list[torch.Tensor]] = {}  # of the rows that are sampled or scored
+        self._prompts: list | None = None  # of rows with audio, before it became a part
         self._summed_rewards: torch.Tensor | None = None  # (N,), of all processes
-        if isinstance(given.get("reward_funcs"), tuple):
-            given["reward_funcs"] = list(given["reward_funcs"])
-        for name in ("train_dataset", "eval_dataset"):
-            given[name] = undecoded(given.get(name))
         if isinstance(given["model"], str):
             options = {"dtype": "float32"}
             options |= getattr(given.get("args"), "model_init_kwargs", None) or {}
@@ -88,15 +86,19 @@ class AudioGRPOTrainer(GRPOTrainer):
     # 1. Sampling: the row's audio becomes a part of its prompt, and the part becomes features
 
     def _generate_and_score_completions(self, inputs):
-        self._audio = {}
+        self._audio, self._prompts = {}, None
         if any(row.get("audio") is not None for row in inputs):
             check_sampling(self.use_vllm, self.rollout_func)
+            self._prompts = [row["prompt"] for row in inputs]
             inputs = [with_audio_part(row) for row in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self.algorithm == "reinforce++":
             start = self.accelerator.process_index * len(inputs)
             advantages = batch_advantages(self._summed_rewards)
             output["advantages"] = advantages[start : start + len(inputs)]
+            logged = self._logs["advantages"]  # for TRL's tables; the last are those of groups
+            kept = list(logged)[: -len(advantages)]
+            self._logs["advantages"] = type(logged)([*kept, *advantages.tolist()], logged.maxlen)
         output.update(self._audio)
         return output
 
@@ -116,6 +118,7 @@ class AudioGRPOTrainer(GRPOTrainer):
         return prompt_ids, images, fields
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        prompts = self._prompts or prompts  # rewards find the audio in its column
         rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         summed = (rewards * self.reward_weights.to(rewards.device)).nansum(dim=1)
         self._summed_rewards = summed.masked_fill(rewards.isnan().all(dim=1), torch.nan)
@@ -181,8 +184,8 @@ def check_sampling(use_vllm: bool, rollout_func) -> None:
 
 
 def with_audio_part(row: dict) -> dict:
-    """The row with its audio in its prompt, marked with the row's id for errors."""
-    prompt = with_audio(row["prompt"], row.get("audio"))
+    """The row with its audio in its prompt, in parts, marked with the row's id for errors."""
+    prompt = prepare_multimodal_messages(with_audio(row["prompt"], row.get("audio")))
     for part in audio_parts([prompt]):
         part["row"] = str(row.get("id", "without id"))
     return {**row, "prompt": prompt}

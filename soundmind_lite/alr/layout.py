@@ -1,9 +1,9 @@
 """ALR's annotations, in its two layouts.
 
 Published: `{split}.jsonl` with a row a line (`id`, `user_content`, `answer`, `label`), and the
-clips `{split}/{id}/question.wav` and `{split}/{id}/answer_{label}.wav`; a clip may also be FLAC,
-OGG or MP3. Hub: `{split}/metadata.jsonl`, which has other names for the texts and names the files
-of each row. The label is the truth; it is never read from the text.
+clips `{split}/{id}/question.wav` and `{split}/{id}/answer_{label}.wav`; a clip may also have
+another of `SUFFIXES`, in capitals, too. Hub: `{split}/metadata.jsonl`, which has other names for
+the texts and names the files of each row. The label is the truth; it is never read from the text.
 """
 
 import json
@@ -13,6 +13,7 @@ from collections import Counter
 
 from ..data import ALR_ROWS, CLIPS, ALRFormatError
 from .bad_rows import BadRows
+from .further import FurtherFields
 from .text import statements
 
 FIELDS = {"id": str, "user_content": str, "answer": str, "label": int}
@@ -24,7 +25,11 @@ HUB = {  # what the layout calls our fields
     "answer_file": "answer_file_name",
 }
 FILES = ("question_file", "answer_file")  # of a row; None if the layout doesn't name them
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+SUFFIXES = (  # of the files that audio.load_audio reads; the first that is there is the clip
+    *(".wav", ".flac", ".ogg", ".mp3", ".opus", ".m4a", ".aac", ".webm", ".mp4", ".oga"),
+    *(".aif", ".aiff", ".caf", ".au", ".w64", ".rf64", ".amr", ".3gp", ".mka", ".weba", ".wma"),
+)
+USUAL = 4  # of them; the others, and capitals, are asked for only where none of these is there
 SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")  # of a path, so that it leaves no folder
 LONGEST_ID = 200  # characters; most systems allow 255 in a file name
 # a token that controls a model, such as the end of a turn or the placeholder of a clip
@@ -33,7 +38,7 @@ WORDING = 'Major premise is "…". Minor premise is "…". Conclusion is "…".'
 
 
 def parse_row(line: bytes, where: str, names: dict[str, str] = PUBLISHED) -> dict:
-    """One line of annotations as a checked dict with `FIELDS` and `FILES`.
+    """One line of annotations as a checked dict with `FIELDS`, `FILES` and `further` fields.
 
     `names` is what the layout calls our fields. Raises ALRFormatError; `where` names file and line.
     """
@@ -53,6 +58,8 @@ def parse_row(line: bytes, where: str, names: dict[str, str] = PUBLISHED) -> dic
     for name in FILES:
         parsed[name] = _field(row, names[name], where, str) if name in names else None
     _check_values(parsed, where)
+    known = {names.get(name, name) for name in (*FIELDS, *FILES)}
+    parsed["further"] = {name: value for name, value in row.items() if name not in known}
     return parsed
 
 
@@ -108,7 +115,7 @@ def read_split(files, split: str, *, audio: str | None, bad: BadRows) -> list[di
     if content is None:
         what = f"no such file, and no {file} either; is {files.name} ALR?"
         raise ALRFormatError(f"{files.name}/{split}.jsonl: {what}")
-    rows, line_of = [], {}
+    rows, line_of, further = [], {}, FurtherFields()
     for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
@@ -119,19 +126,28 @@ def read_split(files, split: str, *, audio: str | None, bad: BadRows) -> list[di
             if parsed["id"] in line_of:
                 first = line_of[parsed["id"]]
                 raise ALRFormatError(f"{where}: the same id is on line {first}")
+            columns = _columns(parsed, split, audio, where) | further.of(parsed["further"], where)
             line_of[parsed["id"]] = number
-            rows.append(_columns(parsed, split, audio, where))
+            rows.append(columns)
     if not rows and not bad.found:
         raise ALRFormatError(f"{files.name}/{file}: holds no row")
-    possible = {name for row in rows for clip in CLIPS for name in row[clip]}
-    there = files.sizes(possible) if names is PUBLISHED else possible
+    there = _there(files, rows) if names is PUBLISHED else None
     for row in rows:
         for clip in CLIPS:
-            found = [name for name in row[clip] if name in there]
+            found = [name for name in row[clip] if there is None or name in there]
             if clip == "question_audio":
                 found += row[clip]  # a question that isn't there is reported when it is read
             row[clip] = files.path(found[0]) if found else None
     return rows
+
+
+def _there(files, rows: list[dict]) -> set[str]:
+    """Those of the possible clips of the rows that exist."""
+    there = set()
+    for part in (slice(USUAL), slice(USUAL, None)):
+        clips = [row[clip] for row in rows for clip in CLIPS if there.isdisjoint(row[clip])]
+        there |= set(files.sizes({name for names in clips for name in names[part]}))
+    return there
 
 
 def _columns(parsed: dict, split: str, audio: str | None, where: str) -> dict:
@@ -160,7 +176,8 @@ def _columns(parsed: dict, split: str, audio: str | None, where: str) -> dict:
 def _names(stem: str, given: str | None, split: str, where: str) -> list[str]:
     """The possible names of a clip: the one that the row gives, or the stem with each suffix."""
     if given is None:
-        return [stem + suffix for suffix in SUFFIXES]
+        capitals = [form(suffix) for suffix in SUFFIXES for form in (str.upper, str.title)]
+        return [stem + suffix for suffix in (*SUFFIXES, *capitals)]
     if not all(SAFE_PART.fullmatch(part) for part in given.split("/")):
         parts = "of plain names (letters, digits, '.', '_' and '-')"
         raise ALRFormatError(f"{where}: {given!r} is no path inside the data set, {parts}")
@@ -168,11 +185,8 @@ def _names(stem: str, given: str | None, split: str, where: str) -> list[str]:
 
 
 def check_count(split: str, count: int, *, name: str, is_copy: bool) -> None:
-    """Warns if a source that claims to be ALR has another number of rows.
-
-    A folder with less than half of ALR's rows is a data set of one's own and makes no such claim.
-    """
+    """Warns if a source that claims to be a copy of ALR has another number of rows."""
     expected = ALR_ROWS[split]
-    if count != expected and (is_copy or count > expected / 2):
+    if is_copy and count != expected:
         question = f"ALR has {expected}; is the download complete?"
         warnings.warn(f"{name}: {count} rows in {split}, {question}", stacklevel=3)

@@ -9,7 +9,9 @@ import numpy as np
 from ..audio import MIN_SECONDS, AudioError, checked
 from ..data import SPLITS, ALRFormatError
 from .bad_rows import BadRows
+from .further import FurtherFields
 from .layout import parse_row, read_split
+from .rows import label_of
 from .sources import Folder
 
 
@@ -24,14 +26,25 @@ def add_row(folder: str | Path, row: dict, *, split: str, audio, sample_rate: in
     import soundfile
 
     folder = Path(folder)
-    file, line = folder / f"{split}.jsonl", json.dumps(row)
-    parse_row(line.encode(), f"{file}, new row")
+    file = folder / f"{split}.jsonl"
+    where = f"{file}, new row"
+    if "label" in row:
+        row = {**row, "label": label_of(row["label"], f"{where}, id {row.get('id', 'missing')!r}")}
+    try:
+        line = json.dumps(row, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ALRFormatError(f"{where}: can't be written as JSON ({error!s:.100})") from error
+    further = parse_row(line.encode(), where)["further"]
     if split not in SPLITS:
         raise ValueError(f"there is no split {split!r}; choose one of {', '.join(SPLITS)}")
     if file.exists():
         there = read_split(Folder(str(folder)), split, audio=None, bad=BadRows())
         if row["id"] in {other["id"] for other in there}:
             raise ALRFormatError(f"{file}: the id {row['id']!r} is taken; choose another")
+        fields = FurtherFields()
+        for other in there:
+            fields.of(other, f"row {other['id']}")
+        fields.of(further, where)
     audio = checked(audio)
     whole = isinstance(sample_rate, Integral) and sample_rate >= 1
     if not whole or len(audio) < MIN_SECONDS * sample_rate:

@@ -8,7 +8,7 @@ from ..audio import SAMPLE_RATE
 from ..models import audio_token_count
 from ..prompts import with_audio
 from ..rewards import completion_text
-from ..runs.report import groups_of
+from ..runs.report import groups_of, reward_names
 from ..scale.doctor import Finding
 from .explain import format_fault
 
@@ -77,8 +77,8 @@ def check_rollouts(rollouts: list[dict]) -> list[Finding]:
 
     `rollouts` are the lines of a run's completions.jsonl.
     """
-    terms = [name for name in rollouts[0] if name.endswith("_reward")]
-    findings = [_term(name, [rollout[name] for rollout in rollouts]) for name in terms]
+    names = reward_names(rollouts)
+    findings = [_term(name, [rollout.get(name) for rollout in rollouts]) for name in names]
     findings.append(_zero_std_groups(rollouts))
     faults = Counter(format_fault(completion_text(r["completion"])) for r in rollouts)
     del faults[None]  # completions in the requested format
@@ -89,12 +89,29 @@ def check_rollouts(rollouts: list[dict]) -> list[Finding]:
     return findings
 
 
-def _term(name: str, values: list[float]) -> Finding:
+def _term(name: str, given: list[float | None]) -> Finding:
+    values = [value for value in given if value is not None]
+    if not values:
+        remedy = "it never applies; read its condition, and the columns that it looks at"
+        return Finding(f"{name}: None for all {len(given)} completions", False, remedy)
     paid = sum(value > NOTHING for value in values) / len(values)
-    mean = sum(values) / len(values)
-    what = f"{name}: pays for {paid:.0%} of the completions, {mean:.2f} on average"
+    taken = sum(value < -NOTHING for value in values) / len(values)
+    mean, penalises = sum(values) / len(values), min(values) < 0
+    what = f"pays for {paid:.0%} of the completions"
+    if penalises:
+        what = f"takes from {taken:.0%} of the completions"
+        if paid:
+            what = f"pays for {paid:.0%} of the completions, takes from {taken:.0%}"
+    if len(values) < len(given):
+        what += f" that it applies to ({len(values)} of {len(given)})"
+    what = f"{name}: {what}, {mean:.2f} on average"
     if len(set(values)) == 1:
         return Finding(what, paid == 1, "constant, so it teaches nothing")
+    if penalises and not paid:  # to take from few is what a penalty is for
+        return Finding(what, True)
+    if penalises:
+        usual = Counter(values).most_common(1)[0][1] / len(values)
+        return Finding(what, 1 - usual >= FEW, "almost always the same; read the completions")
     if paid:
         remedy = "too rare to learn from; read completions, or warm-start the model"
     else:

@@ -15,7 +15,7 @@ from IPython.display import HTML
 from ..audio import SAMPLE_RATE, load_audio, resampled
 from ..prompts import VERDICTS
 from ..rewards import OPEN, completion_text, reasoning_of
-from ..runs.report import BLUE, GREEN, GREY, ORANGE
+from ..runs.report import BLUE, GREEN, GREY, ORANGE, reward_names
 from .explain import Term, explain, last_line
 
 MONO = "font-family:monospace; white-space:pre-wrap; overflow-wrap:anywhere"
@@ -37,7 +37,7 @@ def player_html(
     sound, transcript: str, *, sample_rate: int = SAMPLE_RATE, title: str = "", folded: bool = False
 ) -> str:
     """HTML of a player that holds its audio; the arguments are those of `player`."""
-    if isinstance(sound, str | Path):
+    if isinstance(sound, str | Path | dict):
         sound, sample_rate = load_audio(sound), SAMPLE_RATE
     source = base64.b64encode(mp3_bytes(sound, sample_rate)).decode()
     name = html.escape(title or "a spoken question", quote=True)
@@ -246,17 +246,22 @@ def rollout_group(rollouts: list[dict], row: dict) -> str:
     largest = max(abs(rollout["advantage"]) for rollout in rollouts)
     best_first = sorted(rollouts, key=lambda rollout: -rollout["advantage"])
     cards = [_rollout_card(i, rollout, largest) for i, rollout in enumerate(best_first, 1)]
-    title = f"Step {rollouts[0]['step']}, question {row['id']}, label: {VERDICTS[row['label']]}"
-    question = player_html(row["question_audio"], row["question"], title=title)
+    label = "unknown" if row["label"] is None else VERDICTS[row["label"]]
+    title = f"Step {rollouts[0]['step']}, question {row['id']}, label: {label}"
+    if row.get("question_audio") is None:  # the question was read
+        head = f"<strong>{html.escape(title)}</strong><br>{html.escape(row['question'])}"
+        question = f'<p style="margin:0.5em 0">{head}</p>'
+    else:
+        question = player_html(row["question_audio"], row["question"], title=title)
     return f'{question}<div style="display:flex; flex-wrap:wrap; gap:0.5em">{"".join(cards)}</div>'
 
 
 def _rollout_card(rank: int, rollout: dict, largest: float) -> str:
     rewards = []
-    for name in rollout:
-        if name.endswith("_reward"):
-            words = html.escape(name.removesuffix("_reward")).replace("_", "&nbsp;")
-            rewards.append(f"{words}&nbsp;{rollout[name]:.2f}")
+    for name in reward_names([rollout]):
+        words = html.escape(name.removesuffix("_reward")).replace("_", "&nbsp;")
+        earned = "none" if rollout[name] is None else f"{rollout[name]:.2f}"
+        rewards.append(f"{words}&nbsp;{earned}")
     advantage = rollout["advantage"]
     return (
         f'<div style="flex:1 1 15em; border:1px solid {GREY}; padding:0.4em; min-width:13em">'

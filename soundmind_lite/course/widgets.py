@@ -10,6 +10,7 @@ from IPython.display import HTML, display
 from transformers import TrainerCallback
 
 from .. import profiles
+from ..alr.rows import checked
 from ..prompts import VERDICTS
 from ..runs import report
 from ..scale import planner
@@ -56,10 +57,11 @@ def rollout_player(rollouts: list[dict], rows) -> Pictured:
     """Step through a run: a question's audio, its G completions, their rewards and advantages.
 
     `rollouts` are the lines of a run's completions.jsonl, `rows` the rows of `data.load_alr` that
-    it was trained on. Raises ValueError if a rollout's row isn't among them.
+    it was trained on. Raises ValueError if a rollout's row isn't among them, or lacks a column.
     """
-    by_id, steps = {row["id"]: row for row in rows}, report.groups_of(rollouts)
-    missing = sorted({rollout["id"] for rollout in rollouts} - set(by_id))
+    rows = checked(rows, "id", "question", "label")
+    by_id, steps = _rows_by_id(rows), report.groups_of(rollouts)
+    missing = sorted({rollout["id"] for rollout in rollouts} - set(by_id), key=str)
     if missing:
         raise ValueError(
             f"{len(missing)} ids of the rollouts are not among the rows, first {missing[0]!r}; "
@@ -72,7 +74,7 @@ def rollout_player(rollouts: list[dict], rows) -> Pictured:
     def redraw(_=None):
         if question.value is not None:
             group = steps[step.value][question.value]
-            card.value = show.rollout_group(group, by_id[question.value])
+            card.value = show.rollout_group(group, by_id[group[0]["id"]])
 
     def new_step(_):
         question.options = list(steps[step.value])
@@ -86,6 +88,18 @@ def rollout_player(rollouts: list[dict], rows) -> Pictured:
         "run this cell to step through them."
     )
     return Pictured([widgets.HBox([step, question])], card, note=note)
+
+
+def _rows_by_id(rows: list[dict]) -> dict:
+    """Rows by id; a stand-in says so where an id doesn't tell which question was sampled."""
+    unknown = {"id": "without id", "question": "The training rows had no id.", "label": None}
+    by_id = {None: unknown}
+    for row in rows:
+        first = by_id.setdefault(row["id"], row)
+        if first["question"] != row["question"]:
+            question = "Several questions have this id, so it isn't known which one this is."
+            by_id[row["id"]] = {"id": row["id"], "question": question, "label": None}
+    return by_id
 
 
 def planner_lab(profile: str = "l4", card: str = "T4") -> Pictured:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-from ..data import CLIPS
+from ..data import CLIPS, COLUMNS
 from .files import digest
 
 READ_AT_ONCE = 8  # clips
@@ -19,7 +19,8 @@ def fingerprint(rows) -> str:
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         for row, clips in zip(rows, pool.map(_clip_digests, rows)):
             texts = [row[name] for name in ("split", "id", "question", "reasoning", "label")]
-            total.update(json.dumps(texts + clips).encode())
+            further = [row[name] for name in sorted(row) if name not in COLUMNS]
+            total.update(json.dumps(texts + clips + further).encode())
     return total.hexdigest()
 
 

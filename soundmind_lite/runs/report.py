@@ -1,6 +1,7 @@
 """What a run shows a person: its curves, a few answers side by side, and the table of results."""
 
 import json
+import math
 import textwrap
 from collections import defaultdict
 from itertools import cycle
@@ -11,6 +12,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 PINK, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 LINES = tuple(zip((BLUE, ORANGE, GREEN, PINK, SKY), DASHES))
+ROLLOUT_KEYS = ("step", "id", "group", "completion", "advantage")  # the others are rewards
 LONG_RUN = 15  # steps; a shorter run would be hidden by its own running mean
 
 
@@ -20,17 +22,52 @@ def read_lines(file: Path) -> list[dict]:
 
 
 def groups_of(rollouts: list[dict]) -> dict[int, dict[str, list[dict]]]:
-    """Rollouts (lines of completions.jsonl) by step and question."""
+    """Rollouts (lines of completions.jsonl) by step and group.
+
+    A group is named by its row's id, with its number where the id alone doesn't tell groups apart.
+
+    >>> lines = [{"step": 1, "id": "a"}, {"step": 1, "id": "b", "group": 2}]
+    >>> list(groups_of(lines)[1])
+    ['a', 'b, group 2']
+    """
     steps = defaultdict(lambda: defaultdict(list))
     for rollout in rollouts:
-        steps[rollout["step"]][rollout["id"]].append(rollout)
+        name = rollout["id"]
+        if "group" in rollout:
+            name = f"{'without id' if name is None else name}, group {rollout['group']}"
+        steps[rollout["step"]][name].append(rollout)
     return {step: dict(groups) for step, groups in steps.items()}
 
 
+def reward_names(rollouts: list[dict]) -> list[str]:
+    """The names of a run's rewards, in their order: all that a rollout holds beside its fields.
+
+    >>> reward_names([{"step": 1, "id": "a", "completion": "", "brevity": None, "advantage": 0.0}])
+    ['brevity']
+    """
+    names = dict.fromkeys(name for rollout in rollouts for name in rollout)
+    return [name for name in names if name not in ROLLOUT_KEYS]
+
+
+def values_of(metrics: list[dict], key: str) -> list[float]:
+    """What the steps logged under a key; NaN where there was no value."""
+    found = [entry.get(key) for entry in metrics]
+    return [math.nan if value is None else value for value in found]
+
+
 def smoothed(values: list[float], width: int = 5) -> list[float]:
-    """Mean over each step and up to `width` - 1 steps before it."""
-    windows = [values[max(0, i + 1 - width) : i + 1] for i in range(len(values))]
-    return [sum(window) / len(window) for window in windows]
+    """Mean over each step and up to `width` - 1 steps before it; NaN stays a gap, and counts in no
+    other step's mean.
+
+    >>> smoothed([1.0, math.nan, 2.0], 2)
+    [1.0, nan, 2.0]
+    """
+    means = []
+    for i, value in enumerate(values):
+        window = values[max(0, i + 1 - width) : i + 1]
+        valid = [number for number in window if not math.isnan(number)]
+        means.append(value if math.isnan(value) else sum(valid) / len(valid))
+    return means
 
 
 def draw(metrics: list[dict]):
@@ -44,15 +81,18 @@ def draw(metrics: list[dict]):
     terms, groups, drift = figure.subplots(1, 3)
 
     def line(axes, key, label, colour, style):
-        values = [entry[key] for entry in metrics]
-        look = {"linestyle": style, "color": colour}
+        values = values_of(metrics, key)
+        look = {"linestyle": style, "color": colour, "marker": "." if _alone(values) else None}
         if width > 1:
             axes.plot(steps, values, alpha=0.4, linewidth=0.8, **look)
         return axes.plot(steps, smoothed(values, width), label=label, **look)
 
     for name, (colour, style) in zip(term_names(metrics), cycle(LINES)):
-        line(terms, f"rewards/{name}/mean", name.replace("_", " "), colour, style)
-    terms.set(title="Reward terms", xlabel="step", ylabel="reward", ylim=(0, 2.1))
+        label = name.replace("_", " ").replace("$", r"\$")  # which would begin a formula
+        line(terms, f"rewards/{name}/mean", label, colour, style)
+    terms.set(title="Reward terms", xlabel="step", ylabel="reward")
+    low, high = terms.get_ylim()
+    terms.set_ylim(min(0.0, low), max(0.0, high))  # so that heights compare, and penalties show
     line(groups, "reward_std", "std of the reward", BLUE, "-")
     line(groups, "frac_reward_zero_std", "share of zero-std groups", ORANGE, "--")
     groups.set(title="Is there something to learn from?", xlabel="step", ylabel="std, and share")
@@ -74,22 +114,34 @@ def draw(metrics: list[dict]):
 
 
 def term_names(metrics: list[dict]) -> list[str]:
-    """The reward functions of a run, in their order."""
-    keys = [key.split("/") for key in metrics[0] if key.startswith("rewards/")]
-    return [key[1] for key in keys if key[-1] == "mean"]
+    """The reward functions of a run, in their order, whatever they are called."""
+    keys = dict.fromkeys(key for entry in metrics for key in entry)
+    means = [key for key in keys if key.startswith("rewards/") and key.endswith("/mean")]
+    return [key.removeprefix("rewards/").removesuffix("/mean") for key in means]
+
+
+def _alone(values: list[float]) -> bool:
+    """Is there a value between two gaps, which a line alone wouldn't show?"""
+    there = [False, *(not math.isnan(value) for value in values), False]
+    return any(a < b > c for a, b, c in zip(there, there[1:], there[2:]))
 
 
 def in_words(metrics: list[dict]) -> str:
     """What the curves show, for readers who don't see them: where each line begins, its peak on the
-    way, and where it ends."""
+    way, where it ends, and in how many steps there was a value, if not in all."""
 
     def course(name: str, key: str) -> str:
-        values = [entry[key] for entry in metrics]
+        pairs = zip(metrics, values_of(metrics, key))
+        points = [(entry["step"], value) for entry, value in pairs if not math.isnan(value)]
+        if not points:
+            return f"{name} without a value in any step"
+        steps, values = zip(*points)
         peak = max(range(len(values)), key=values.__getitem__)
         middle = ""
         if 0 < peak < len(values) - 1:
-            middle = f", highest {values[peak]:.2f} at step {metrics[peak]['step']},"
-        return f"{name} from {values[0]:.2f}{middle} to {values[-1]:.2f}"
+            middle = f", highest {values[peak]:.2f} at step {steps[peak]},"
+        gaps = f" (in {len(values)} of {len(metrics)} steps)" if len(values) < len(metrics) else ""
+        return f"{name} from {values[0]:.2f}{middle} to {values[-1]:.2f}{gaps}"
 
     parts = [course(name.replace("_", " "), f"rewards/{name}/mean") for name in term_names(metrics)]
     parts.append(course("std of the reward", "reward_std"))

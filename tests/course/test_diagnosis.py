@@ -82,6 +82,34 @@ def rollout(reward, text="<think>a</think>\nAnswer: entailed", advantage=0.0):
     }
 
 
+def earned(*values):
+    """Rollouts of one group in which a reward called "own" gave these values."""
+    fields = {"step": 1, "id": "a", "completion": "<think>a</think>\nAnswer: entailed"}
+    count = len(values)
+    return [fields | {"own": v, "advantage": i - count / 2} for i, v in enumerate(values)]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([-1.0, 0.0, 0.0, -0.5], "OK   own: takes from 50% of the completions, -0.38 on average"),
+        ([-9.0, -8.0, -7.0, -7.5], "OK   own: takes from 100% of the completions, -7.88"),
+        ([0.0] * 30 + [-1.0], "OK   own: takes from 3% of the completions, -0.03 on average"),
+        ([-1.0, 1.0, 1.0, -1.0], "OK   own: pays for 50% of the completions, takes from 50%, 0.00"),
+        ([500.0, 0.0, 900.0, 0.0], "OK   own: pays for 50% of the completions, 350.00 on average"),
+        ([None, 1.0, 0.0, None], "OK   own: pays for 50% of the completions that it applies to (2"),
+        ([-0.5] * 4, "--   own: takes from 100% of the completions, -0.50 on average: constant"),
+        ([-1.0] * 30 + [1.0], "0.94 on average: almost always the same"),
+        ([None] * 4, "--   own: None for all 4 completions: it never applies; read its condition"),
+        ([0.0] * 30 + [1.0], "--   own: pays for 3% of the completions, 0.03 on average: too rare"),
+    ],
+)
+def test_rewards_of_any_name_and_sign_are_diagnosed(values, words):
+    found = [str(finding) for finding in diagnosis.check_rollouts(earned(*values))]
+    assert any(words in finding for finding in found), found
+    assert not any("check the column" in finding for finding in found)
+
+
 @pytest.mark.parametrize(
     ("rollouts", "complaint"),
     [

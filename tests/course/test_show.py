@@ -6,6 +6,7 @@ import io
 import json
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +146,34 @@ def test_the_rollout_player_names_rows_that_are_missing(rollouts):
     some = data.load_alr("mini", "train").select(range(3))
     with pytest.raises(ValueError, match="pass the rows of the training"):
         widgets.rollout_player(rollouts, some)
+
+
+def test_rewards_of_any_name_are_shown_with_gaps_and_penalties():
+    """A question without audio is shown as text; with bytes, or an array, it has its player."""
+    row = dict(data.load_alr("mini", "train")[0])
+    fields = {"step": 1, "id": row["id"], "group": 0, "completion": "x", "advantage": 0.0}
+    rollouts = [fields | {"is it <b>short</b>?": None, "length penalty": -12.5}]
+    written = show.rollout_group(rollouts, row | {"question_audio": None})
+    assert "is it &lt;b&gt;short&lt;/b&gt;?&nbsp;none" in written
+    assert "length penalty&nbsp;-12.50" in written
+    assert "group&nbsp;" not in written
+    assert "<audio" not in written
+    assert html.escape(row["question"]) in written
+    content = {"path": None, "bytes": Path(row["question_audio"]).read_bytes()}
+    assert "<audio" in show.rollout_group(rollouts, row | {"question_audio": content})
+
+
+def test_the_axis_of_the_terms_holds_all_of_them():
+    metrics = report.read_lines(ASSETS / "runs" / "all_seed0" / "metrics.jsonl")
+    for entry in metrics:
+        entry |= {"rewards/penalty/mean": -3.0 * entry["step"], "rewards/_big one/mean": 1e4}
+    axes = report.draw(metrics).axes[0]
+    low, high = axes.get_ylim()
+    assert low < -3.0 * len(metrics)
+    assert high > 1e4
+    names = [words.get_text() for words in axes.get_legend().get_texts()]
+    assert names[:2] == ["answer reward", "text format reward"]
+    assert names[3:] == ["penalty", " big one"]
 
 
 def test_the_planner_plans_again_for_another_card():
