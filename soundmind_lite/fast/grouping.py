@@ -1,10 +1,16 @@
-"""Which rows of a batch share a prompt, and how their batches are put in order."""
+"""Which rows of a batch share a prompt, and when and how their batches are put in order."""
 
 import hashlib
 
 import numpy as np
 import torch
+from trl import GRPOConfig
 from trl.trainer.utils import split_tensor_dict
+
+# TRL's losses that are a sum over rows, divided by a number that is the same for every micro-batch:
+# rows, tokens of the whole step, or max_completion_length. Not bnpo: it divides by the tokens of
+# the micro-batch. See `GRPOTrainer._compute_loss` in trl/trainer/grpo_trainer.py.
+SUMS_OVER_ROWS = ("grpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 
 
 def distinct(keys: list) -> tuple[list[int], list[int]]:
@@ -52,6 +58,20 @@ def clip_key(clip) -> str:
     if isinstance(clip, (list, np.ndarray)):
         return hashlib.blake2b(np.asarray(clip).tobytes()).hexdigest()
     return str(clip)
+
+
+def order_is_free(args: GRPOConfig) -> bool:
+    """Do rows have the same gradient in any micro-batch of their generation?
+
+    They do if its micro-batches belong to one optimizer step, the loss is a sum over rows, and
+    nothing else in TRL's `_compute_loss` looks at other rows of the micro-batch, as the threshold
+    of `top_entropy_quantile` and the mean of the entropy bonus do. A loss that isn't known here
+    keeps its order.
+    """
+    one_step = args.gradient_accumulation_steps % args.steps_per_generation == 0
+    entropy_bonus = args.entropy_coef != 0.0 or args.use_adaptive_entropy
+    all_tokens = args.top_entropy_quantile == 1.0
+    return one_step and args.loss_type in SUMS_OVER_ROWS and all_tokens and not entropy_bonus
 
 
 def by_group(batches: list[dict]) -> list[dict]:

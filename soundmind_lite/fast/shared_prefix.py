@@ -9,9 +9,14 @@ policy pass. Three things are shared here, and the results are the same up to ro
 - the prompt's KV cache: once for each distinct prompt of a pass, continued by its completions;
 - padding: no pass runs over columns that are padding in all of its rows, and only completions meet
   the output head.
+
+Where the loss doesn't depend on it (`grouping.order_is_free`), rows move to other micro-batches of
+their step, so that groups come together. TRL logs KL, entropy and clipping as means of
+micro-batches; these figures then weigh completions otherwise.
 """
 
 from contextlib import contextmanager, nullcontext
+from copy import copy
 from functools import partial
 
 import torch
@@ -20,7 +25,7 @@ from transformers import DynamicCache
 
 from ..models import AUDIO_FIELDS, audio_token_count
 from ..trainer import AudioGRPOTrainer
-from .grouping import by_group, distinct, prefix_keys, prompt_key
+from .grouping import by_group, distinct, order_is_free, prefix_keys, prompt_key
 from .kv_cache import AFTER_PROMPT, after_prompts, for_rows
 
 MASK = AUDIO_FIELDS[1]
@@ -90,10 +95,9 @@ class SharedPrefix:
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
         fresh = self._buffered_inputs
-        # Where all batches belong to one optimizer step, rows may be moved between them: groups
-        # come together, short ones with short ones.
-        one_step = self.args.steps_per_generation == self.args.gradient_accumulation_steps
-        if fresh is not before and self._sharing and len(fresh) > 1 and one_step:
+        # groups come together, short ones with short ones
+        may_move = self._sharing and order_is_free(self.args)
+        if fresh is not before and may_move and len(fresh) > 1:
             self._buffered_inputs = by_group(fresh)
             inputs = self._buffered_inputs[self._step % len(fresh)]
         return inputs
@@ -186,6 +190,11 @@ def prefilled_once(thinker, embeds: list[torch.Tensor] | None):
         else:
             cache = for_rows(prompts, index)
         options |= {"attention_mask": attention_mask, "past_key_values": cache}
+        settings = copy(options.get("generation_config"))
+        if settings is not None:  # this cache takes the place of the one that they ask for, or not
+            settings.cache_implementation = None
+            settings.use_cache = True
+            options["generation_config"] = settings
         return original(input_ids=input_ids, **options)
 
     thinker.generate = generate

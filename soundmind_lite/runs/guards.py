@@ -1,9 +1,9 @@
 """The trainer of a run: AudioGRPOTrainer with a shared prefix, guards against bad numbers, a log of
 every rollout, the time of each phase, and an order of rows that survives a resume."""
 
-import json
 import math
 import time
+import warnings
 from collections.abc import Iterable
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -19,6 +19,8 @@ from ..fast.decoding import check_file
 from ..fast.shared_prefix import SharedPrefix
 from ..rewards import completion_text
 from ..trainer import AudioGRPOTrainer
+from .reward_checks import as_list, reward_name
+from .rollouts import RolloutFile
 from .sampling import SamplingIsThePolicy, TrainingError
 
 PHASES = ("sample", "score", "reward", "update", "other")  # other: between them, and the optimizer
@@ -42,9 +44,10 @@ class Guards:
     """Mixin for AudioGRPOTrainer.
 
     `rollout_file` gets a JSON line for each completion: step, id, completion, each reward, and the
-    advantage. `seconds` holds the time of each of `PHASES` since the last log. A reward function
-    that is slow may have an attribute `begin(completions)`: it is called as soon as the texts are
-    sampled, so that its work can start elsewhere while they are scored.
+    advantage; see `rollouts.RolloutFile`. `seconds` holds the time of each of `PHASES` since the
+    last log. A reward function that is slow may have an attribute `begin(completions)`: it is
+    called as soon as the texts are sampled, so that its work can start elsewhere while they are
+    scored.
 
     Raises TrainingError for rewards, losses, gradients or parameters that are NaN or infinite.
     """
@@ -53,12 +56,14 @@ class Guards:
 
     def __init__(self, *, reward_funcs, rollout_file: Path | None = None, **kwargs):
         check_clips(kwargs.get("train_dataset"))
-        if callable(reward_funcs) or isinstance(reward_funcs, str):
-            reward_funcs = [reward_funcs]
-        super().__init__(reward_funcs=[finite(reward) for reward in reward_funcs], **kwargs)
-        self.rollout_file = rollout_file
+        guarded = [finite(reward) for reward in as_list(reward_funcs)]
+        super().__init__(reward_funcs=guarded, **kwargs)
+        self.rollouts = RolloutFile(Path(rollout_file)) if rollout_file else None
+        if self.rollouts:
+            self.add_callback(self.rollouts)
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self._row_ids: list[str] = []  # of the step's rows, for errors
+        self._told = False  # of completions without a reward
         # completions of this process, rewards (N, functions) of all
         self._scored: tuple[list, torch.Tensor] | None = None
 
@@ -83,7 +88,7 @@ class Guards:
     def _generate_and_score_completions(self, inputs):
         self._row_ids = sorted({str(row.get("id", "without id")) for row in inputs})
         output = super()._generate_and_score_completions(inputs)
-        if self.rollout_file is not None and self.model.training:
+        if self.rollouts and self.model.training:
             self._write_rollouts(inputs, output["advantages"])
         return output
 
@@ -103,11 +108,20 @@ class Guards:
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         with self._timed("reward"):
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        for name, reward, values in zip(self.reward_func_names, self.reward_funcs, rewards.T):
+            if isinstance(reward, torch.nn.Module) and not values.isfinite().all():
+                got = values[~values.isfinite()][0].item()
+                raise TrainingError(f"{self._step_name()}: the reward model {name} returned {got}")
         without = rewards.isnan().all(dim=1)
-        if without.any():
+        if without.any() and not self._told and self.accelerator.is_main_process:
+            self._told = True
             count = f"{int(without.sum())} of {len(without)} completions"
-            raise TrainingError(
-                f"{self._step_name()}: no reward function returned a reward for {count}"
+            what = f"{self._step_name()}: no reward function returned a reward for {count}"
+            warnings.warn(
+                f"{what}; their advantage is 0, so nothing is learned from them; "
+                "later ones aren't warned of",
+                UserWarning,
+                stacklevel=2,
             )
         self._scored = (completions, rewards)
         return rewards
@@ -143,13 +157,14 @@ class Guards:
         for i, (row, completion) in enumerate(zip(inputs, completions)):
             record = {"step": self.state.global_step + 1, "id": row.get("id")}
             record["completion"] = completion_text(completion)
-            record.update(zip(self.reward_func_names, rewards[start + i].tolist()))
+            earned = rewards[start + i].tolist()
+            earned = [None if math.isnan(reward) else reward for reward in earned]  # as JSON has it
+            record.update(zip(self.reward_func_names, earned))
             record["advantage"] = advantages[i].item()
             records.append(record)
         records = gather_object(records)
         if self.accelerator.is_main_process:
-            with self.rollout_file.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(record) + "\n" for record in records)
+            self.rollouts.write(records, self.num_generations)
 
 
 class GuardedTrainer(Guards, SamplingIsThePolicy, SharedPrefix, AudioGRPOTrainer):
@@ -167,13 +182,6 @@ def check_clips(rows) -> None:
         if clip is not None:
             with named(f"row {row}"):
                 check_file(clip)
-
-
-def reward_name(reward) -> str:
-    """What a reward function is called, also where it is an object or a partial function."""
-    inner = getattr(reward, "func", None)
-    names = (getattr(reward, "__name__", None), getattr(inner, "__name__", None))
-    return next((name for name in names if name), type(reward).__name__)
 
 
 def finite(reward):
@@ -214,6 +222,7 @@ def finite(reward):
 
     checked = wraps(reward)(checked)
     checked.__name__ = name
+    checked.unguarded = reward
     return checked
 
 

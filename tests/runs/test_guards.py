@@ -165,15 +165,19 @@ def test_rewards_that_nothing_can_be_learned_from(kind, trained_with):
 def test_rewards_may_come_as_any_numbers(trained_with):
     rewards = []
     for kind in (torch.tensor, np.array, tuple, iter):
-        rewards.append(partial(lambda kind, completions, **_: kind([0.5] * len(completions)), kind))
+        reward = partial(lambda kind, completions, **_: kind([0.5] * len(completions)), kind)
+        reward.__name__ = f"as {kind.__name__}"
+        rewards.append(reward)
     assert trained_with(rewards).state.log_history[0]["reward"] == 2.0
 
 
-@pytest.mark.tried("steps in which no reward applies", "stopped with the step")
+@pytest.mark.tried("steps in which no reward applies", "a warning, and nothing is learned")
 def test_completions_that_no_reward_applies_to(trained_with):
     words = "step 1: no reward function returned a reward for 4 of 4 completions"
-    with pytest.raises(TrainingError, match=words):
-        trained_with([lambda completions, **_: [None] * len(completions)])
+    with pytest.warns(UserWarning, match=words):
+        trainer = trained_with([lambda completions, **_: [None] * len(completions)])
+    assert trainer.state.log_history[0]["reward"] is None
+    assert trainer.state.log_history[0]["loss"] == 0.0
 
 
 @pytest.mark.tried(

@@ -29,7 +29,7 @@ def variety(completions, **_):
 
 
 @pytest.fixture
-def steps(eight_rows, tmp_path):
+def steps(eight_rows, tmp_path_factory):
     """`steps(profile, …)` trains and returns the log, a dict for each step."""
 
     def train(profile=SMALL, *, change=None, share=True, setting="audio-text", **overrides):
@@ -41,7 +41,7 @@ def steps(eight_rows, tmp_path):
             model,
             processing_class=processor,
             train_dataset=data.training_rows(data.load_alr(eight_rows), setting),
-            output_dir=tmp_path,
+            output_dir=tmp_path_factory.mktemp("run"),
             reward_funcs=variety,
             save_strategy="no",
             **overrides,
