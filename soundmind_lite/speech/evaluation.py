@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..alr.rows import checked
 from ..data import SETTINGS
 from ..evaluation import Answer, wilson_interval
 from ..profiles import one_of
@@ -46,7 +47,7 @@ def listen(
     has_audio = one_of(SETTINGS, setting, what="setting").startswith("audio")
     if hasattr(voice, "begin"):
         voice.begin([answer.completion for answer in answers], "whole")
-    pairs = list(zip(rows, answers, strict=True))
+    pairs = list(zip(checked(rows, "label"), answers, strict=True))
     spoken = []
     for row, answer in tqdm(pairs, desc=progress, disable=progress is None, leave=False):
         if has_audio:

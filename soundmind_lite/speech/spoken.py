@@ -17,10 +17,12 @@ from .. import speech
 from ..audio import SAMPLE_RATE, load_clip
 from ..data import ALRFormatError, reasoning_words, row_name
 from ..rewards import CLOSE, OPEN
+from .workers import workers_here
 
 # About four minutes of speech. A longer text is not spoken and gets no reward.
 MAX_WORDS, MAX_CHARACTERS = 600, 4500
-# Seconds at the end that contain the answer; transcribing no more bounds the ASR's time.
+# Seconds at the end that contain the answer, without long pauses; transcribing no more bounds the
+# ASR's time.
 ENDING = 8.0
 KEPT = 4096  # texts whose seconds and transcripts are kept for the other rewards
 IDLE = 120  # seconds after which unused worker processes end
@@ -114,11 +116,12 @@ def heard_verdict(transcript: str) -> str | None:
 
 def measured(said: str, audio, *, sample_rate: int, transcribe: str | None) -> Speech:
     """The `Speech` of a waveform: the seconds of speech in it, and its transcript if asked for."""
-    seconds = speech.speech_seconds(audio, sample_rate)
+    spans = speech.speech_spans(audio, sample_rate)
+    seconds = speech.seconds_in(spans)
     if transcribe is None:
         return Speech(said, seconds)
-    start = {"ending": -int(ENDING * sample_rate), "whole": 0}[transcribe]
-    return Speech(said, seconds, speech.transcribe(audio[start:], sample_rate))
+    ending = {"ending": ENDING, "whole": None}[transcribe]
+    return Speech(said, seconds, speech.transcribe(audio, sample_rate, ending=ending, spans=spans))
 
 
 def read_aloud(said: str, transcribe: str | None = None) -> Speech | None:
@@ -145,11 +148,10 @@ class Cascade:
         self._kept: OrderedDict[tuple[str, str | None], Speech | Future | None] = OrderedDict()
 
     def begin(self, completions: list[str], transcribe: str | None = "ending") -> None:
-        """Starts to speak in worker processes, one for each core; a later call collects.
+        """Starts to speak in worker processes, as many as may run; a later call collects.
 
         Processes, since voice, detector and ASR crash each other in threads of one process.
         """
-        from joblib import cpu_count  # the cores that this process may use
         from joblib.externals.loky import get_reusable_executor
 
         texts = dict.fromkeys(spoken_text(completion) for completion in completions)
@@ -157,7 +159,7 @@ class Cascade:
         if not new:
             return
         environment = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        workers = get_reusable_executor(max_workers=cpu_count(), timeout=IDLE, env=environment)
+        workers = get_reusable_executor(max_workers=workers_here(), timeout=IDLE, env=environment)
         for said in new:
             self._keep(said, transcribe, workers.submit(read_aloud, said, transcribe))
 

@@ -19,6 +19,7 @@ from ..alr import checkpoint
 from ..audio import load_audio
 from ..models import AudioProcessor, CheckpointError
 from ..profiles import Profile
+from ..prompts import with_audio
 from .spoken import CASCADE, Speech, Voice, measured, spoken_text
 
 RATE = 24_000  # Hz of token2wav's waveform
@@ -174,9 +175,13 @@ class Talker:
         transcribe: str | None = None,
         *,
         prompts: list[list[dict]],
+        audio: list | None = None,
         **columns,
     ) -> list[Speech | None]:
-        """`prompts` are the trainer's conversations; their audio is a path or a 16 kHz array."""
+        """`prompts` are conversations, whose audio is a path or a 16 kHz array: in them, or beside
+        them in the trainer's column `audio`."""
+        if audio is not None:
+            prompts = [with_audio(prompt, clip) for prompt, clip in zip(prompts, audio)]
         thinker = self.model.thinker
         was_training = thinker.training
         thinker.eval()  # in training mode, gradient checkpointing would turn the KV cache off

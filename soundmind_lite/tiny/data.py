@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import speech
-from ..audio import SAMPLE_RATE, resampled
+from ..audio import SAMPLE_RATE
 from ..prompts import VERDICTS
+from ..speech import joined, speak_question, utterance
 from . import syllogisms
 
 # (speed, seed) pairs of the warm start. Above a speed of 1.3 the voice swallows syllables.
@@ -23,20 +23,6 @@ BANK_VOICES = ((1.15, 0), (1.25, 1))
 SPLITS = {"train": 240, "dev": 60, "test": 240}
 # No clip of mini_alr shares a seed with the sentence bank or with another split.
 VOICE_SEEDS = {"train": 1_000, "dev": 50_000, "test": 90_000}
-
-
-def utterance(sentence: str, *, speed: float, seed: int) -> np.ndarray:
-    """One spoken sentence at 16 kHz without the silence around it, at twice the voice's level."""
-    audio, rate = speech.speak(sentence, seed=seed, speed=speed)
-    return np.clip(2 * resampled(speech.trimmed(audio, rate), rate), -1, 1)
-
-
-def joined(sentences: list[np.ndarray], pauses: list[float]) -> np.ndarray:
-    """The sentences one after the other, each followed by a pause (seconds)."""
-    parts = []
-    for sentence, pause in zip(sentences, pauses):
-        parts += [sentence, np.zeros(int(pause * SAMPLE_RATE), np.float32)]
-    return np.concatenate(parts)
 
 
 def opus_bytes(audio: np.ndarray) -> bytes:
@@ -131,11 +117,8 @@ def row(identifier: str, problem: syllogisms.Problem) -> dict:
 
 def _spoken_question(job: tuple[syllogisms.Problem, int]) -> bytes:
     problem, seed = job
-    rng = random.Random(seed)
-    sentences = []
-    for sentence in problem.spoken:
-        sentences.append(utterance(sentence, speed=rng.uniform(1.12, 1.28), seed=seed))
-    return opus_bytes(joined(sentences, [rng.uniform(0.15, 0.25) for _ in sentences]))
+    audio, _ = speak_question(problem.question, seed)
+    return opus_bytes(audio)
 
 
 def build_mini_alr(

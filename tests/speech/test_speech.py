@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -68,6 +69,81 @@ def test_word_error_rate_counts_words():
     assert speech.word_error_rate("all cats are dogs", "all cats or dogs") == 0.25
     with pytest.raises(ValueError, match="no word"):
         speech.word_error_rate(" . ", "cats")
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "rate"),
+    [
+        ("किताब", "कुतुब", 1.0),  # Devanagari: the same consonants, other vowel signs
+        ("मैं किताब पढ़ता हूँ", "मैं कुतुब पढ़ता हूँ।", 0.25),
+        ("தமிழ் மொழி", "தமழ் மொழி", 0.5),
+        ("বাংলা ভাষা", "বাংলা ভাষা!", 0.0),
+        ("كِتَاب", "كُتُب", 1.0),
+        ("كتاب جديد، هنا", "كتاب جديد هنا", 0.0),
+        ("ภาษาไทย", "ภาษไทย", 1.0),
+        ("がく", "かく", 1.0),
+        ("我喜欢猫", "我喜欢猫。", 0.0),
+        ("我喜欢猫", "我喜欢狗", 1.0),  # without spaces, one word
+        ("한국 사람", "한국 사랑", 0.5),
+        ("Привет, мир!", "привет мир", 0.0),
+        ("x\u0304 y", "x y", 0.5),
+        ("می\u200cخواهم", "میخواهم", 0.0),  # an invisible character
+        ("café", "cafe", 1.0),
+        ("don\u2019t stop", "Don't stop.", 0.0),
+        ("well-known", "well known", 0.0),
+    ],
+)
+def test_word_error_rate_of_other_scripts(reference, hypothesis, rate):
+    assert speech.word_error_rate(reference, hypothesis) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["The café is in Orléans", "한국어", "がく", "Đặng Văn Hùng", "क़लम", "\u212bngström"]
+)
+def test_the_same_words_composed_and_decomposed_have_no_error(text):
+    forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD")]
+    assert speech.word_error_rate(*forms) == speech.word_error_rate(*reversed(forms)) == 0
+    assert speech.normalised(forms[0]) == speech.normalised(forms[1])
+
+
+def test_a_sentence_keeps_its_number_of_words():
+    for text, count in (("मैं किताब पढ़ता हूँ", 4), ("தமிழ் ஒரு மொழி", 3), ("ฉัน รัก แมว", 3)):
+        assert len(speech.normalised(text).split()) == count
+
+
+@pytest.mark.parametrize("text", ["", " . ", "।", "\u0301", "\u200d"])
+def test_a_reference_without_a_word_is_an_error(text):
+    with pytest.raises(ValueError, match="holds no word"):
+        speech.word_error_rate(text, "cats")
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 30, 60])
+def test_silence_has_no_transcript(seconds):
+    """Whisper alone writes "You"."""
+    assert speech.transcribe(np.zeros(seconds * SAMPLE_RATE, np.float32), SAMPLE_RATE) == ""
+
+
+@pytest.mark.parametrize("level", [0.001, 0.05, 0.3])
+def test_a_hiss_or_a_tone_has_no_transcript(level):
+    hiss = np.random.default_rng(0).normal(0, level, 24_000 * 8).astype(np.float32)
+    tone = level * np.sin(np.arange(24_000 * 8) * 0.1).astype(np.float32)
+    for clip in (hiss, tone):
+        assert speech.speech_seconds(clip, 24_000) == 0
+        assert speech.transcribe(clip, 24_000) == ""
+
+
+def test_long_pauses_are_shortened_and_nothing_else_is():
+    audio, rate = speech.speak("All cats are dogs. No dogs are birds.")
+    spans = speech.speech_spans(audio, rate)
+    assert speech.without_long_pauses(audio, rate, spans=spans) is audio
+    silence = np.zeros(5 * rate, np.float32)
+    padded = np.concatenate([silence, audio, silence, audio, silence])
+    spans = speech.speech_spans(padded, rate)
+    shorter = speech.without_long_pauses(padded, rate, spans=spans)
+    assert speech.speech_seconds(shorter, rate) == pytest.approx(speech.seconds_in(spans), abs=0.2)
+    # each of the three pauses is cut to a second
+    assert len(shorter) / rate == pytest.approx(2 * len(audio) / rate + 3 - 4 * 0.33, abs=0.3)
+    assert speech.transcribe(padded, rate).count("birds") == 2
 
 
 def words(text):

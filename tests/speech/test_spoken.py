@@ -76,6 +76,29 @@ def test_a_heard_verdict_is_read_and_never_guessed(transcript, verdict):
     assert spoken.heard_verdict(transcript) == verdict
 
 
+@pytest.mark.parametrize("asked", ["ending", "whole"])
+@pytest.mark.parametrize(("seconds", "noise"), [(3, 0), (9, 0), (40, 0), (9, 0.003)])
+def test_an_answer_keeps_its_verdict_before_a_long_pause(asked, seconds, noise):
+    audio, rate = speech.speak("All cats are dogs. Answer: not entailed.")
+    pause = np.random.default_rng(0).normal(0, noise, seconds * rate).astype(np.float32)
+    alone = spoken.measured("", audio, sample_rate=rate, transcribe=asked)
+    for clip in (np.concatenate([audio, pause]), np.concatenate([pause, audio, pause])):
+        found = spoken.measured("", clip, sample_rate=rate, transcribe=asked)
+        assert spoken.heard_verdict(found.transcript) == "not-entailed"
+        assert found.seconds == pytest.approx(alone.seconds, abs=0.2)
+
+
+def test_silence_is_no_answer():
+    found = spoken.measured("", np.zeros(72_000), sample_rate=24_000, transcribe="ending")
+    assert found == spoken.Speech("", 0.0, "")
+
+
+def test_a_completion_with_a_part_that_cannot_be_read_is_not_spoken():
+    """Its speech would be that of another text."""
+    assert spoken.CASCADE([GOOD.replace("wizards", "魔法使い")]) == [None]
+    assert rewards.audio_format_reward([GOOD, "😀 " + GOOD]) == [0.5, 0.0]
+
+
 def test_the_audio_format_reward_judges_the_transcript():
     texts = [GOOD, NOT, "All poets are robins.", "Answer: entailed. Or not."]
     assert rewards.audio_format_reward(texts) == [0.5, 0.5, 0.0, 0.0]
