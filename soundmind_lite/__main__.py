@@ -26,11 +26,11 @@ def train(args) -> None:
 
     profile = chosen_profile(args)
     if args.hours:
-        from .scale import planner
+        from .scale import doctor, planner
 
-        card = chosen_card(args, profile)
-        profile = planner.within(profile, card, hours=args.hours)
-        print(planner.plan(profile, card))
+        card, processes = chosen_card(args, profile), doctor.processes_for(profile)
+        profile = planner.within(profile, card, hours=args.hours, processes=processes)
+        print(console.in_flags(str(planner.plan(profile, card, processes=processes))))
     train(
         profile,
         args.out,
@@ -51,15 +51,16 @@ def evaluate(args) -> None:
     from .runs.files import check_target
     from .scale.doctor import require
 
-    if args.run and args.model:
-        raise ValueError("--run evaluates its own model; leave out --model")
     check_target(args.out, "--out")
     if args.run is None:  # asked before the slow imports
         require(chosen_profile(args))
     from .runs.adapter import profile_of
-    from .runs.evaluating import evaluate
+    from .runs.evaluating import evaluate, in_words
 
-    profile = chosen_profile(args, profile_of(args.run) if args.run else None)
+    own = profile_of(args.run) if args.run else None  # None, too, for an adapter without a run
+    if own and args.model:
+        raise ValueError("--run evaluates its own model; leave out --model")
+    profile = chosen_profile(args, own)
     require(profile)
     result = evaluate(
         profile,
@@ -70,8 +71,11 @@ def evaluate(args) -> None:
         on_bad_row=args.on_bad_row,
         out=args.out,
     )
-    figures = {name: value for name, value in result.items() if name not in ("answers", "skipped")}
-    print(json.dumps(figures, indent=2))
+    if args.json:
+        lists = ("answers", "skipped")
+        print(json.dumps({k: v for k, v in result.items() if k not in lists}, indent=2))
+    else:
+        print(in_words(result))
 
 
 def bench(args) -> None:
@@ -92,7 +96,7 @@ def bench(args) -> None:
     result = bench.measure(profile, "rollout" if args.what == "rollout" else "step", **sizes)
     if args.what == "all":
         result["growth"] = growth.measure(profile, **sizes)
-    print(json.dumps(result, indent=2))
+    print(bench.table(result))
     if args.json:
         write_json(args.json, result)
 
@@ -105,16 +109,18 @@ def merge(args) -> None:
 
 
 def plan(args) -> None:
-    from .scale import planner
+    from .scale import doctor, planner
 
     profile = chosen_profile(args)
     card = chosen_card(args, profile)
+    sizes = {"processes": None if args.gpu else doctor.processes_for(profile)}
+    sizes["audio_seconds"] = args.seconds_of_audio
     if args.hours:
-        profile = planner.within(profile, card, hours=args.hours)
+        profile = planner.within(profile, card, hours=args.hours, **sizes)
     if args.steps:
         profile = dataclasses.replace(profile, max_steps=args.steps)
-    chosen = planner.plan(profile, card, audio_seconds=args.seconds_of_audio, price=args.price)
-    print(chosen)
+    chosen = planner.plan(profile, card, price=args.price, **sizes)
+    print(console.in_flags(str(chosen)))
     if not chosen.fits:
         raise RuntimeError(f"the profile {profile.name} will not fit on {card.name}")
 
@@ -140,8 +146,11 @@ def build_tiny(args) -> None:
 
 
 def site(args) -> None:
+    from .alr.sources import check_shipped
+    from .profiles import ROOT
     from .publish import site
 
+    check_shipped(ROOT / "notebooks")
     print(f"Written: {site.build(args.out) / 'index.html'}; it opens without a network")
 
 
@@ -165,9 +174,10 @@ def parser() -> argparse.ArgumentParser:
         description="Audio logical reasoning, learned by rule-based reinforcement learning.",
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
+    default = "(default: %(default)s)"
 
     def command(name: str, call, help: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help, description=help)
+        added = commands.add_parser(name, help=help, **console.about(name))
         added.set_defaults(call=call)
         return added
 
@@ -203,33 +213,35 @@ def parser() -> argparse.ArgumentParser:
         p.add_argument("--gpu", choices=list(CARDS), metavar="CARD", help=words)
 
     def add_rows(p) -> None:
-        words = "how the question comes and how the answer is given (default: %(default)s)"
+        words = f"how the question comes and how the answer is given {default}"
         p.add_argument("--setting", choices=SETTINGS, default="audio-text", help=words)
-        words = "stop at a row or clip that can't be used, or leave it out, counted and listed"
+        words = f"stop at a bad row or clip, or leave it out, counted and listed {default}"
         p.add_argument("--on-bad-row", choices=("raise", "skip"), default="raise", help=words)
 
     command("doctor", doctor, "what this machine has, and which profiles it can run")
 
     p = command("train", train, "evaluate, train with rule rewards, evaluate again")
     add_profile(p)
-    p.add_argument("--seed", type=console.seed, default=0)
+    p.add_argument("--seed", type=console.seed, default=0, help=default)
     p.add_argument("--out", type=Path, help="the run folder (default: runs/PROFILE-seedSEED)")
     p.add_argument("--resume", action="store_true", help="continue from --out's last checkpoint")
-    p.add_argument("--algorithm", choices=("grpo", "reinforce++"), default="grpo")
+    words = f"a baseline for each question, or over the whole batch {default}"
+    p.add_argument("--algorithm", choices=("grpo", "reinforce++"), default="grpo", help=words)
     p.add_argument("--report-to", help="a tracker that transformers knows, such as trackio")
     add_length(p)
     add_source(p)
     add_rows(p)
 
     p = command("evaluate", evaluate, "accuracy of a run or an untrained model, with its interval")
-    p.add_argument("--run", type=Path, help="a run folder (default: --profile's untrained model)")
+    p.add_argument("--run", type=Path, help="a run or checkpoint (default: the untrained model)")
     add_profile(p)
     add_source(p)
     add_sizes(p, "test-rows", "max-completion-length")
-    p.add_argument("--split", choices=SPLITS, default="test")
-    words = "the row's own audio, silence, or another row's"
+    p.add_argument("--split", choices=SPLITS, default="test", help=default)
+    words = f"the row's own audio, silence, or another row's {default}"
     p.add_argument("--audio", choices=("true", "silent", "swapped"), default="true", help=words)
     p.add_argument("--out", type=Path, help="a JSON file for the figures and every answer")
+    p.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_rows(p)
 
     p = command("bench", bench, "time sampling and steps, plain and with a shared prefix")
@@ -238,8 +250,10 @@ def parser() -> argparse.ArgumentParser:
     add_profile(p)
     words = "the profile's shape without its checkpoint"
     p.add_argument("--random-weights", action="store_true", help=words)
-    p.add_argument("--seconds-of-audio", type=console.amount, default=60.0)
-    p.add_argument("--group", type=console.positive, default=8, help="completions of the question")
+    words = f"of the question {default}"
+    p.add_argument("--seconds-of-audio", type=console.amount, default=60.0, help=words)
+    words = f"completions of the question {default}"
+    p.add_argument("--group", type=console.positive, default=8, help=words)
     words = "of a completion (default: the profile's)"
     p.add_argument("--new-tokens", type=console.positive, help=words)
     p.add_argument("--json", type=Path, help="a file for the figures")
@@ -271,9 +285,8 @@ def main() -> int:
         args.out = Path("runs") / f"{args.profile}-seed{args.seed}"
     try:
         args.call(args)
-    except KeyboardInterrupt:
-        begun = args.call is train and (args.out / "run.json").exists()
-        print("\nstopped" + ("; continue with --resume" if begun else ""), file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"\n{console.one_line(error)}", file=sys.stderr)
         return 130
     except Exception as error:  # one clear line; SOUNDMIND_TRACE=1 shows the whole trace
         if os.environ.get("SOUNDMIND_TRACE"):

@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from statistics import fmean
 
 import numpy as np
 import torch
 
 from . import profiles
-from .audio import load_clip
+from .audio import load_audio, load_clip
 from .data import SETTINGS, STATEMENTS, row_name
 from .models import encoded, max_audio_seconds, placeholder_ids
 from .profiles import Profile
@@ -51,21 +52,22 @@ def answer_rows(
     audio: "silent", or "swapped" with another row's. `only` holds the indices of the rows to answer
     (default: all); the others still lend their audio to the swapped control. `progress` labels a
     progress bar. `on_answers` gets the answers of each batch, by index, as soon as they are there.
-    Raises AudioError, naming the row, for a clip that can't be used.
+    Raises AudioError, naming the row, for a clip that can't be used, ALRFormatError for a column.
     """
     from tqdm.auto import tqdm
 
-    rows, profile = list(rows), profiles.get(profile)
-    indices = list(range(len(rows)) if only is None else only)
+    from .alr.rows import for_answers  # columns, types and labels, before anything is sampled
+
     from_audio = profiles.one_of(SETTINGS, setting, what="setting").startswith("audio")
+    rows, profile = for_answers(rows, setting), profiles.get(profile)
+    indices = list(range(len(rows)) if only is None else only)
     if not from_audio and control != "true":
         raise ValueError(f"control={control!r} changes the audio, and {setting!r} has none")
     clip_of = sounds(rows, control, limit=max_audio_seconds(processing_class))
 
     def conversation(i: int) -> list[dict]:
-        if from_audio:
-            return with_audio(prompt(), clip_of(i))
-        return with_audio(prompt(rows[i]["question"]), None)
+        asked = prompt() if from_audio else prompt(rows[i]["question"])
+        return with_audio(asked, clip_of(i) if from_audio else None)
 
     # batches of similar length, so that short clips don't pay for long ones; a clip is decoded when
     # it is needed, and not kept
@@ -91,6 +93,13 @@ def answer_rows(
             bar.update(len(batch))
     model.train(was_training)
     return [answers[i] for i in indices]
+
+
+def ask(model, processor, clip, *, profile: Profile | str = "tiny") -> str:
+    """The greedy answer to the question in a clip: a path, {"path", "bytes"} or an array."""
+    asked = [with_audio(prompt(), load_audio(clip, max_audio_seconds(processor)))]
+    tokens = profiles.get(profile).max_completion_length
+    return complete(model, asked, processing_class=processor, max_new_tokens=tokens)[0]
 
 
 def judged(row: dict, completion: str) -> Answer:
@@ -165,18 +174,14 @@ def donors(labels: list[int], seed: int = 0) -> list[int]:
 
 def summary(greedy: list[Answer], sampled: list[Answer] | None = None) -> dict:
     """Shares in 0 to 1, as `result.json` holds them; all but `sampled_accuracy` are greedy."""
-
-    def share(answers: list[Answer], name: str) -> float:
-        return sum(getattr(answer, name) for answer in answers) / len(answers)
-
     low, high = wilson_interval(sum(answer.correct for answer in greedy), len(greedy))
     return {
-        "accuracy": share(greedy, "correct"),
+        "accuracy": fmean(answer.correct for answer in greedy),
         "ci_low": low,
         "ci_high": high,
-        "sampled_accuracy": share(sampled, "correct") if sampled else None,
-        "premises_exact": share(greedy, "premises_exact"),
-        "format_rate": share(greedy, "format"),
+        "sampled_accuracy": fmean(answer.correct for answer in sampled) if sampled else None,
+        "premises_exact": fmean(answer.premises_exact for answer in greedy),
+        "format_rate": fmean(answer.format for answer in greedy),
         "n": len(greedy),
     }
 

@@ -92,7 +92,7 @@ def trainer_for(
     from .runs.guards import GuardedTrainer  # guards and logs that the method can do without
     from .runs.sizes import check_sizes
 
-    check_sizes(profile, rows=len(train_dataset))
+    check_sizes(profile, rows=len(train_dataset) if hasattr(train_dataset, "__len__") else None)
     trainer = GuardedTrainer(
         model=model,
         reward_funcs=reward_funcs,

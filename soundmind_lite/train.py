@@ -38,13 +38,14 @@ def train(
 
     Raises MachineError if this machine can't run the profile, RunError if the run can't start or
     resume in the folder, or if rows or clips changed during it, TrainingError for NaN and infinity,
-    ALRFormatError and AudioError for bad rows and clips. An error that stops a run under way
-    carries a note of what is complete.
+    ALRFormatError and AudioError for bad rows and clips, ValueError for rewards that can't be used.
+    An error that stops a run under way carries a note of what is complete.
     """
     # what surrounds a run; the method can be read without it
     from .runs.adapter import save_adapter
     from .runs.folder import RunFolder
     from .runs.measuring import measure
+    from .runs.reward_checks import as_list, check_rewards
     from .runs.rows import load_rows
     from .runs.sharding import check_sharding, prepared
     from .runs.sizes import check_sizes
@@ -57,10 +58,8 @@ def train(
     require(profile)
     spoken = profiles.one_of(SETTINGS, setting, what="setting").endswith("-audio")
     check_sharding(profile, spoken)
-    if callable(reward_funcs):
-        reward_funcs = [reward_funcs]
-    if not reward_funcs:
-        reward_funcs = TEXT_REWARDS + AUDIO_REWARDS if spoken else TEXT_REWARDS
+    shipped = TEXT_REWARDS + AUDIO_REWARDS if spoken else TEXT_REWARDS
+    reward_funcs = as_list(reward_funcs) or list(shipped)
     max_steps = profile.max_steps if max_steps is None else max_steps
     profiles.one_of(ALGORITHMS, algorithm, what="algorithm")
     check_sizes(profile, max_steps=max_steps)
@@ -71,6 +70,7 @@ def train(
         # 2. Rows and model
         set_seed(seed)
         rows = load_rows(profile, setting, on_bad_row=on_bad_row)
+        check_rewards(reward_funcs, rows.train)
         model, processor, voice = load_with_voice(profile, spoken)
         run.begin(rows, voice)
         asked = {"rows": rows.test, "profile": profile, "processing_class": processor}

@@ -1,12 +1,16 @@
 """The command line as a newcomer meets it."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT
+
+from soundmind_lite import profiles
 
 
 def run(*arguments, **options):
@@ -37,6 +41,27 @@ def test_help(command):
     done = run(*command, "--help")
     assert done.returncode == 0
     assert "usage: python -m soundmind_lite" in done.stdout
+
+
+def test_every_command_has_a_description_an_example_that_parses_and_its_defaults():
+    import argparse
+    import shlex
+
+    from soundmind_lite import __main__
+
+    parser = __main__.parser()
+    commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    assert len(commands.choices) == 8
+    for name, command in commands.choices.items():
+        assert len(command.description) > 40
+        example = shlex.split(command.epilog.removeprefix("example: "))
+        assert example[:4] == ["python", "-m", "soundmind_lite", name]
+        assert parser.parse_args(example[3:]).call
+        for action in command._actions:
+            has_default = action.default not in (None, False, argparse.SUPPRESS)
+            shown = command.format_help()
+            if has_default and action.dest != "call":
+                assert f"(default: {action.default})" in " ".join(shown.split()), action.dest
 
 
 @pytest.mark.parametrize(
@@ -106,10 +131,20 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
             "wants a GPU of 79 GB, there is none here; what runs here: tiny",
         ),
         (["plan", "--profile", "80gb", "--gpu", "T4"], "the profile 80gb will not fit on T4"),
-        (["merge", "--run", "nowhere", "--out", "x"], "holds no finished run"),
+        (["merge", "--run", "nowhere", "--out", "x"], "nowhere: there is no such folder"),
+        (["evaluate", "--run", "nowhere"], "nowhere: there is no such folder; give the folder of"),
+        (["merge", "--run", "tests", "--out", "x"], "tests holds no finished run (no result.json)"),
         (
-            ["evaluate", "--run", "nowhere", "--model", "elsewhere"],
+            ["evaluate", "--run", "assets/tiny_omni"],
+            "holds a model, and no run; give it as --model 'assets/tiny_omni'",
+        ),
+        (
+            ["evaluate", "--run", "assets/runs/all_seed0", "--model", "elsewhere"],
             "--run evaluates its own model; leave out --model",
+        ),
+        (
+            ["evaluate", "--setting", "text-text", "--audio", "swapped"],
+            "--audio 'swapped' changes the audio, and 'text-text' has none",
         ),
         (["evaluate", "--out", "tests"], "tests is a folder; give --out the name of a file"),
         pytest.param(
@@ -133,12 +168,31 @@ def test_a_refusal_is_one_line(arguments, message):
 
 def test_evaluate_prints_figures(tmp_path):
     file = tmp_path / "out.json"
-    done = run("evaluate", "--split", "dev", "--setting", "text-text", "--out", file)
+    asked = ["evaluate", "--split", "dev", "--setting", "text-text", "--out", file]
+    done = run(*asked, "--json")
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert printed["n"] == 60
     assert printed["ci_low"] <= printed["accuracy"] <= printed["ci_high"]
     assert len(json.loads(file.read_text())["answers"]) == 60
+    assert not {"answers", "skipped"} & set(printed)
+
+
+def test_evaluate_says_the_accuracy_first(eight_rows, capsys):
+    from soundmind_lite.runs.evaluating import evaluate, in_words
+
+    own = replace(profiles.get("tiny"), data=str(eight_rows), max_completion_length=4)
+    first, second = in_words(evaluate(own)).splitlines()
+    assert first == "0.0% (0%–32%), n = 8, format 0%, premises restated 0%"
+    asked = "split test, setting audio-text, audio true"
+    assert second == f"untrained (profile tiny), {asked}"
+    asked = {"run": "runs/a", "profile": "tiny", "split": "dev", "setting": "audio-audio"}
+    found = {"accuracy": 0.5, "ci_low": 0.25, "ci_high": 0.75, "n": 8, "accuracy_text": 0.625}
+    found |= {"wer": 0.02, "wer_low": 0.01, "wer_high": 0.03, "seconds_of_speech": 4.25}
+    spoken = asked | found | {"voice": "hibari-tts", "skipped_rows": 2, "audio": "true"}
+    first, second = in_words(spoken).splitlines()
+    assert first.startswith("50.0% (25%–75%), n = 8, by transcript; by text 62.5%, WER 2.0% (1.0%")
+    assert second.endswith("audio true, 2 rows left out")
 
 
 def test_importing_loads_nothing_heavy():
@@ -165,6 +219,79 @@ def test_the_command_line_speaks_of_its_own_flags(stopped):
     """The library's errors name arguments; here they become flags."""
     done = run("train", "--out", stopped)
     assert "already holds a run; resume it with --resume, or choose another --out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("lower num_generations", "lower --num-generations"),
+        ("raise max_completion_length, or …", "raise --max-completion-length, or …"),
+        ("max_steps must be 1", "--steps must be 1"),
+        ("raise max_audio_seconds or …", "raise the profile's max_audio_seconds or …"),
+        ("the profile's max_audio_seconds", "the profile's max_audio_seconds"),
+        ("lower prompts_per_step", "lower the profile's prompts_per_step"),
+        ("in runs/max_steps/x and a-model=3", "in runs/max_steps/x and a-model=3"),
+        ("resume=True continues from it", "--resume continues from it"),
+    ],
+)
+def test_advice_names_a_flag_or_the_profile(said, shown):
+    from soundmind_lite.runs import console
+
+    assert console.one_line(ValueError(said)) == shown
+
+
+def test_every_flag_that_advice_names_is_one():
+    import re
+
+    from soundmind_lite import __main__
+    from soundmind_lite.runs import console
+
+    text = run("train", "--help").stdout + run("evaluate", "--help").stdout
+    assert __main__.parser()
+    for words in console.FLAGS.values():
+        for flag in re.findall(r"--[\w-]+", words):
+            assert f" {flag} " in text, flag
+
+
+def copied_alone(folder):
+    """The package without its repository, as `pip install git+https://…` leaves it."""
+    import shutil
+
+    nothing = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "soundmind_lite", folder / "soundmind_lite", ignore=nothing)
+    return folder
+
+
+@pytest.mark.tried("commands of a package without its repository", "say what to clone", each=5)
+def test_the_package_alone_says_what_it_lacks(tmp_path):
+    import tomllib
+
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
+    alone = copied_alone(tmp_path)
+
+    def lines(*words):
+        command = [sys.executable, "-m", "soundmind_lite", *words]
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        done = subprocess.run(
+            command, cwd=alone, env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, (done.stdout + done.stderr).splitlines()
+
+    for words, lacks in (
+        (("train", "--steps", "1", "--out", "run"), "assets/mini_alr"),
+        (("evaluate",), "assets/mini_alr"),
+        (("bench", "rollout"), "assets/tiny_omni"),
+        (("site", "--out", "pages"), "notebooks"),
+    ):
+        code, said = lines(*words)
+        assert (code, len(said)) == (1, 1), said
+        assert f"{alone} lacks {lacks}: the package alone isn't the whole repository" in said[0]
+        assert f"git clone {urls['Repository']} and run this in its folder" in said[0]
+    code, said = lines("doctor")
+    assert code == 1
+    lacking = [line.split(":")[0] for line in said if urls["Repository"] in line]
+    assert lacking == ["--   requirements.txt", "--   assets/mini_alr", "--   assets/tiny_omni"]
+    assert not (alone / "run").exists()
 
 
 def test_evaluate_reads_what_it_needs_and_lists_what_it_leaves_out(
@@ -230,11 +357,11 @@ def test_a_run_of_ones_own_from_the_command_line(eight_rows, tmp_path, monkeypat
     assert result["after"]["n"] == 8
     assert (result["sizes"]["num_generations"], result["sizes"]["max_completion_length"]) == (4, 8)
     capsys.readouterr()
-    assert command("evaluate", "--run", out) == 0
+    assert command("evaluate", "--run", out, "--json") == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == result["after"]["accuracy"]
-    assert command("evaluate", "--run", out, "--data", "mini", "--test-rows", 5) == 0
+    assert command("evaluate", "--run", out, "--data", "mini", "--test-rows", 5, "--json") == 0
     assert json.loads(capsys.readouterr().out)["n"] == 5
-    assert command("evaluate", *own) == 0
+    assert command("evaluate", *own, "--json") == 0
     assert json.loads(capsys.readouterr().out)["n"] == 8
 
 
@@ -266,3 +393,26 @@ def test_every_name_that_a_command_uses_is_there():
                 checked += 1
     assert checked > 10
     assert __main__.main
+
+
+@pytest.mark.parametrize(
+    ("started", "cards", "words", "planned"),
+    [
+        ("4", 8, [], "4 × "),  # the processes that were started
+        (None, 8, [], "8 × "),  # all cards that are here
+        (None, 0, [], "2 × A100"),  # the fewest
+        (None, 8, ["--gpu", "H200"], "2 × H200"),  # cards of another machine
+    ],
+)
+def test_a_plan_for_several_cards_counts_them(started, cards, words, planned, monkeypatch, capsys):
+    from soundmind_lite import __main__
+    from soundmind_lite.scale import doctor
+
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if started:
+        monkeypatch.setenv("WORLD_SIZE", started)
+    monkeypatch.setattr(doctor, "gpus", lambda: [("NVIDIA A100-SXM4-80GB", 85.0)] * cards)
+    monkeypatch.setattr(sys, "argv", ["soundmind_lite", "plan", "--profile", "multi", *words])
+    assert __main__.main() == 0
+    assert capsys.readouterr().out.startswith(f"profile multi on {planned}")
+    assert doctor.processes_for(profiles.get("80gb")) is None

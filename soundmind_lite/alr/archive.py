@@ -11,9 +11,9 @@ from lzma import LZMAError
 from pathlib import Path
 from zlib import error as ZlibError
 
-from .sources import Folder, SourceError, cache_folder
+from .sources import UNWRITABLE, WRITABLE, Folder, SourceError, cache_folder, reported
 
-ANNOTATIONS = re.compile(r"(.*/)?(train|dev|test)(\.jsonl|/metadata\.jsonl)")
+ANNOTATIONS = re.compile(r"(.*/)?(train|dev|test)(\.jsonl|/metadata\.jsonl)", re.IGNORECASE)
 
 
 class DamagedError(SourceError):
@@ -23,7 +23,6 @@ class DamagedError(SourceError):
 class Zip(Folder):
     """A local zip. Annotations are read inside it; clips are extracted to a cache folder."""
 
-    is_copy = True
     fetched_at_once = 1  # a zip is one open file
 
     def __init__(self, name: str):
@@ -60,9 +59,10 @@ class Zip(Folder):
         archive, members = _opened(self.name, self.key)
         path = self.root / name
         part = path.with_name(f"{path.name}.{os.getpid()}.part")  # processes may extract the same
+        with reported(str(self.root), WRITABLE):
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self.reading(name):
-                path.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(members[name]) as content, part.open("wb") as file:
                     shutil.copyfileobj(content, file)
                 part.replace(path)
@@ -78,11 +78,14 @@ class Zip(Folder):
         try:
             yield
         except damage as error:
-            if getattr(error, "errno", None) is not None:  # the system's; bz2's has no number
-                raise SourceError(
-                    f"{self.name}/{name}: {error}; what is here already stays"
-                ) from error
-            what = f"can't be read from the archive ({error}); fetch the archive again"
+            number = getattr(error, "errno", None)
+            if number is not None:  # the system's; bz2's has no number
+                remedy = WRITABLE if number in UNWRITABLE else "what is here already stays"
+                raise SourceError(f"{self.name}/{name}: {error}; {remedy}") from error
+            remedy = "fetch the archive again"
+            if isinstance(error, NotImplementedError) or "encrypted" in str(error):
+                remedy = "make the archive again, as a plain zip without a password"
+            what = f"can't be read from the archive ({error}); {remedy}"
             raise DamagedError(f"{self.name}/{name}: {what}") from error
 
 
@@ -90,13 +93,30 @@ class Zip(Folder):
 def _opened(path: str, key: str) -> tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]:
     """A zip, and its members by their names below the folder that holds the annotations.
 
-    Archives often have one folder around everything; those of older Windows tools have backslashes.
+    Archives often have folders around everything, and a Mac's have notes in `__MACOSX`. Those of
+    older Windows tools have backslashes; on Windows DEV.JSONL and Question.WAV are the files that
+    we look for, so the first and the last part of a name are known in small letters, too. The id
+    between them stays as it is.
     """
     archive = zipfile.ZipFile(path)
     members = {info.filename.replace("\\", "/"): info for info in archive.infolist()}
-    for found in map(ANNOTATIONS.fullmatch, sorted(members)):
-        if found:
-            top = found[1] or ""
-            return archive, {n[len(top) :]: i for n, i in members.items() if n.startswith(top)}
-    what = "the zip holds no train.jsonl, dev.jsonl, test.jsonl or metadata.jsonl"
-    raise SourceError(f"{path}: {what}")
+    members = {name: info for name, info in members.items() if not name.startswith("__MACOSX/")}
+    tops = {found[1] or "" for found in map(ANNOTATIONS.fullmatch, members) if found}
+    if not tops:
+        what = "the zip holds no train.jsonl, dev.jsonl, test.jsonl or metadata.jsonl"
+        raise SourceError(f"{path}: {what}")
+    highest = min(top.count("/") for top in tops)
+    tops = sorted(top for top in tops if top.count("/") == highest)
+    if len(tops) > 1:
+        what = f"the zip holds annotations in several folders, {', '.join(tops)}"
+        raise SourceError(f"{path}: {what}; make a zip of one data set")
+    below = {n[len(tops[0]) :]: info for n, info in members.items() if n.startswith(tops[0])}
+    small = {_in_small_letters(name): info for name, info in below.items()}
+    return archive, small | below
+
+
+def _in_small_letters(name: str) -> str:
+    """The name with its first and last part, split and file, in small letters."""
+    first, *middle = name.split("/")
+    last = [middle.pop().lower()] if middle else []
+    return "/".join([first.lower(), *middle, *last])

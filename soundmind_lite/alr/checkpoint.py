@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ..models import CheckpointError
-from .sources import SourceError, reported
+from .sources import SourceError, check_shipped, reported
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # weights and settings; spk_dict.pt holds a talker's voices
@@ -23,6 +23,7 @@ def fetched(model: str | Path) -> Path:
 
     if Path(model).is_dir():
         return Path(model)
+    check_shipped(model)
     if not HUB_ID.fullmatch(str(model)):
         raise SourceError(f"{model}: no such folder, and no hub id either, which is owner/name")
     wanted = {"allow_patterns": FILES, "ignore_patterns": ["*/*"]}

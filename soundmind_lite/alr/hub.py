@@ -22,8 +22,6 @@ class Hub(Folder):
     commit that was resolved last. `root` is the folder of this commit in huggingface_hub's cache.
     """
 
-    is_copy = True
-
     def __init__(self, name: str):
         if not HUB_ID.fullmatch(name):
             kinds = "a folder, a zip or a hub id (owner/name)"

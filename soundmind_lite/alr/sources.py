@@ -7,15 +7,24 @@ stopped continues with the files that are missing, and no half file is left behi
 import os
 import re
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from errno import EACCES, ENOENT, ENOTDIR, EPERM, EROFS
 from pathlib import Path
 from textwrap import shorten
 
+from ..profiles import ASSETS, ROOT
+
+REPOSITORY = "https://github.com/soundmind-lite/soundmind_lite"
+# what a copy of ALR is called; mini_alr and soundmind_lite are this project's
+ALR_NAMES = re.compile(r"(?<![a-z])(?<!mini_)alr(?![a-z])|soundmind(?!_lite)", re.IGNORECASE)
 # of a URL: user and password, and the query; both often hold a key
 USER = re.compile(r"(?<=://)[^/\s?'\"]*@")
 QUERY = re.compile(r"(://[^\s?'\"]*)\?[^\s'\"]*")
 KEEP_FREE_GB = 1.0  # what must stay free on the disk
+UNWRITABLE = (EACCES, ENOENT, ENOTDIR, EPERM, EROFS)  # errors of the system
+WRITABLE = "set SOUNDMIND_CACHE to a folder that can be written"
 
 
 class SourceError(OSError):
@@ -33,12 +42,24 @@ def open_source(source: str | Path) -> "Folder":
     if "://" in text:
         remedy = "download it and give the folder or the zip, or give a hub id (owner/name)"
         raise ValueError(f"{without_secrets(text)} is a URL, which isn't supported; {remedy}")
+    check_shipped(source)
     kind = Hub
     if Path(text).is_dir():
         kind = Folder
     elif Path(text).is_file():
         kind = Zip
     return kind(text)
+
+
+def check_shipped(path: str | Path) -> None:
+    """SourceError for what the repository holds beside the package, if it isn't here."""
+    path = Path(path)
+    beside = path.is_relative_to(ASSETS) or path.is_relative_to(ROOT / "notebooks")
+    if beside and not path.exists():
+        what = (
+            f"{ROOT} lacks {path.relative_to(ROOT)}: the package alone isn't the whole repository"
+        )
+        raise SourceError(f"{what}; git clone {REPOSITORY} and run this in its folder")
 
 
 def without_secrets(text: str) -> str:
@@ -52,10 +73,13 @@ def without_secrets(text: str) -> str:
 
 @contextmanager
 def reported(name: str, remedy: str):
-    """A context whose errors become a SourceError of one line, without secrets."""
+    """A context whose errors become a SourceError of one line, without secrets. For a cache that
+    can't be written it has a remedy of its own."""
     try:
         yield
     except Exception as error:
+        if getattr(error, "errno", None) in UNWRITABLE:
+            remedy = f"{WRITABLE}, for a model HF_HOME"
         what = without_secrets(f"{type(error).__name__}: {error}")
         what = shorten(what, 300, placeholder=" …")  # one line
         raise SourceError(f"{name}: {what}; {remedy}") from None  # it may quote a signed URL
@@ -66,18 +90,35 @@ def cache_folder(default: str) -> Path:
     return Path(os.environ.get("SOUNDMIND_CACHE") or default).expanduser()
 
 
+def streamed(generator, *, features, gen_kwargs: dict):
+    """An IterableDataset of a generator.
+
+    `datasets` makes a cache folder for it, which nothing is written to: it is made where that is
+    always possible, since a home folder can be read-only.
+    """
+    from datasets.io.generator import GeneratorDatasetInputStream
+
+    given = {"features": features, "gen_kwargs": gen_kwargs, "streaming": True}
+    with tempfile.TemporaryDirectory() as unused:
+        return GeneratorDatasetInputStream(generator, cache_dir=unused, **given).read()
+
+
 class Folder:
     """A local folder, and what the other sources inherit.
 
     `name` is the source in messages; `root` is the folder of its files, or of those fetched so far.
     """
 
-    is_copy = False  # of a published data set, which has a known number of rows
     fetched_at_once = 8  # files
 
     def __init__(self, name: str, root: Path | None = None):
         self.name = name
         self.root = root or Path(name)
+
+    @property
+    def is_copy(self) -> bool:
+        """Does it claim, by its name, to be ALR, which has a known number of rows?"""
+        return bool(ALR_NAMES.search(Path(self.name).absolute().name))
 
     def path(self, name: str) -> str:
         """The path of a file, whether or not it is there yet."""
@@ -115,7 +156,7 @@ class Folder:
         sizes = self.sizes(self.missing(paths))
         if not sizes:
             return
-        with reported(str(self.root), "set SOUNDMIND_CACHE to a folder that can be written"):
+        with reported(str(self.root), WRITABLE):
             self.root.mkdir(parents=True, exist_ok=True)
         size, free = sum(sizes.values()) / 1e9, shutil.disk_usage(self.root).free / 1e9
         if size + KEEP_FREE_GB > free:

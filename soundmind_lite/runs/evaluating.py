@@ -8,7 +8,8 @@ from ..alr.bad_rows import BadRows
 from ..profiles import Profile
 from ..speech import evaluation as spoken_evaluation
 from ..speech.talker import load_with_voice
-from .adapter import profile_of, with_adapter
+from . import report
+from .adapter import adapter_folder, profile_of, with_adapter
 from .answers import AnswerLog
 from .files import write_json
 from .fingerprint import digest_of, fingerprint
@@ -16,22 +17,26 @@ from .fingerprint import digest_of, fingerprint
 
 def evaluate(
     profile: Profile | str | None = None,
-    run: Path | None = None,
+    run: str | Path | None = None,
     *,
     split: str = "test",
     setting: str = "audio-text",
     control: str = "true",
     on_bad_row: str = "raise",
-    out: Path | None = None,
+    out: str | Path | None = None,
 ) -> dict:
     """Accuracy with its interval, what else the setting measures, and every answer.
 
     Greedy, on the split's rows or as many as the profile's `test_rows`. `run` is the folder of a
-    finished run; `profile` defaults to that of the run, else to tiny. With `out`, the file that the
+    finished run, a checkpoint of one, or what a trainer wrote that was no run; `profile` defaults
+    to that of the run, else to tiny. With `out`, the file that the
     figures will be written to, answers are kept beside it batch by batch, and the same call
     continues after a stop. Raises what `load_alr`, `with_adapter` and `answer_rows` raise.
     """
-    profile = profiles.get(profile or (profile_of(run) if run else "tiny"))
+    profile = profiles.get(profile or (profile_of(run) if run else None) or "tiny")
+    out = Path(out) if out else None
+    if control != "true" and setting.startswith("text"):  # before a model is fetched
+        raise ValueError(f"control={control!r} changes the audio, and {setting!r} has none")
     bad = BadRows(on_bad_row)
     audio = "question" if setting.startswith("audio") else None
     options = {"on_bad_row": bad, "max_seconds": profile.max_audio_seconds}
@@ -40,6 +45,8 @@ def evaluate(
     model, processor, voice = load_with_voice(profile, spoken)
     if run:
         model = with_adapter(model, run)
+        folder = adapter_folder(run)
+        run = run if folder.name == "adapter" else folder  # which checkpoint it is
     facts = {
         "run": str(run) if run else None,
         "profile": profile.name,
@@ -86,3 +93,29 @@ def evaluate(
         for file in log.files():
             file.unlink()
     return result
+
+
+def in_words(result: dict) -> str:
+    """The figures of `evaluate` for a person: accuracy with its 95 % interval first.
+
+    >>> figures = {"accuracy": 0.9375, "ci_low": 0.899, "ci_high": 0.962, "n": 240}
+    >>> asked = {"run": "runs/a", "profile": "tiny", "split": "test", "setting": "audio-text"}
+    >>> found = {"audio": "true", "skipped_rows": 0, "format_rate": 1.0, "premises_exact": 0.9}
+    >>> print(in_words(figures | asked | found))
+    93.8% (90%–96%), n = 240, format 100%, premises restated 90%
+    runs/a (profile tiny), split test, setting audio-text, audio true
+    """
+    words = [report.interval(result), f"n = {result['n']}"]
+    if "wer" in result:
+        words.append(f"by transcript; by text {result['accuracy_text']:.1%}")
+        wer = f"{result['wer']:.1%} ({result['wer_low']:.1%}–{result['wer_high']:.1%})"
+        words += [f"WER {wer}", f"{result['seconds_of_speech']:.1f} s of speech"]
+        words.append(f"voice {result['voice']}")
+    else:
+        words.append(f"format {result['format_rate']:.0%}")
+        words.append(f"premises restated {result['premises_exact']:.0%}")
+    asked = [f"{result['run'] or 'untrained'} (profile {result['profile']})"]
+    asked += [f"{name} {result[name]}" for name in ("split", "setting", "audio")]
+    if result["skipped_rows"]:
+        asked.append(f"{result['skipped_rows']} rows left out")
+    return f"{', '.join(words)}\n{', '.join(asked)}"

@@ -125,7 +125,10 @@ class RunFolder:
         steps, checkpoint = until or self.facts["steps"], self.checkpoint
         trainer.args.max_steps = steps
         if step_of(checkpoint) < steps:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            with self.log.stoppable():
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            if self.log.stop_asked:
+                raise KeyboardInterrupt
         elif not is_sharded():  # all steps were done before; the Trainer would take one more
             weights = load_file(checkpoint / "adapter_model.safetensors")
             set_peft_model_state_dict(trainer.model, weights)
@@ -220,10 +223,18 @@ def _numbered(path: Path):
 
 
 def read_result(run: str | Path) -> dict:
-    """The result of a finished run; RunError if it isn't one."""
-    file = Path(run) / RESULT
+    """The result of a finished run; RunError, which says what it is instead, if it isn't one."""
+    run = Path(run)
+    file = run / RESULT
+    if not run.exists():
+        raise RunError(f"{run}: there is no such folder; give the folder of a run")
+    if not file.is_file() and (run / "config.json").is_file():
+        raise RunError(f"{run} holds a model, and no run; give it as model={str(run)!r}")
     if not file.is_file():
-        raise RunError(
-            f"{run} holds no finished run (no {RESULT}); train it to its end: resume=True"
-        )
+        remedy = "give the folder that a finished run has written"
+        if (run / FACTS).is_file():
+            remedy = "train it to its end: resume=True"
+            complete = complete_checkpoints(run)
+            remedy += f", or evaluate {complete[-1]}" if complete else ""
+        raise RunError(f"{run} holds no finished run (no {RESULT}); {remedy}")
     return read_json(file, "profile", "algorithm", "steps", "seed", "before", "after")

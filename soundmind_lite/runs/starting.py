@@ -23,12 +23,20 @@ def sizes_of(profile: Profile) -> dict:
     """
     if PROFILES.get(profile.name) == profile:
         return {}
-    sizes = asdict(profile)
-    for name in ("model", "data"):
-        path = Path(sizes[name])
-        inside = path.is_absolute() and path.is_relative_to(ROOT)
-        sizes[name] = path.relative_to(ROOT).as_posix() if inside else str(sizes[name])
-    return {"sizes": sizes}
+    places = {name: below_root(getattr(profile, name)) for name in ("model", "data")}
+    return {"sizes": asdict(profile) | places}
+
+
+def below_root(path: str | Path) -> str:
+    """A path in the repository, as seen from there; any other path or hub id as it is."""
+    inside = Path(path).is_absolute() and Path(path).is_relative_to(ROOT)
+    return Path(path).relative_to(ROOT).as_posix() if inside else str(path)
+
+
+def shorten_base(model) -> None:
+    """Has the files of a model's adapters name their base model as seen from the repository."""
+    for adapter in model.peft_config.values():
+        adapter.base_model_name_or_path = below_root(adapter.base_model_name_or_path)
 
 
 def profile_of_facts(facts: dict) -> Profile | str:

@@ -212,6 +212,28 @@ def side_by_side(what: str, found: dict[str, list[Measurement]]) -> dict:
     return result
 
 
+def table(result: dict) -> str:
+    """What `measure` found, for a person; all of it is in its result."""
+    sizes = f"{result['audio_seconds']:g} s of audio, {result['group']} completions of "
+    lines = [
+        f"profile {result['profile']} on {result['card']}: {sizes}{result['new_tokens']} tokens",
+        f"{'':30}{'plain':>10}{'shared':>10}{'ratio':>8}",
+    ]
+    for name, words in (("step", "a step, s"), ("rollout", "sampling alone, s")):
+        if found := result.get(name):
+            figures = f"{found['plain_s']:10.2f}{found['shared_s']:10.2f}{found['ratio']:8.1f}"
+            lines.append(f"{words:30}{figures}")
+    for name in COUNTS:
+        plain, shared = result[f"plain_{name}"], result[name]
+        lines.append(f"{name.replace('_', ' '):30}{plain:10,.0f}{shared:10,.0f}")
+    for axis, points in result.get("growth", {}).items():
+        for point in points:
+            words = f"a step, {axis.replace('_', ' ')} {point[axis]:g}"
+            figures = f"{point['plain_s']:10.2f}{point['shared_s']:10.2f}{point['ratio']:8.1f}"
+            lines.append(f"{words:30}{figures}")
+    return "\n".join(lines)
+
+
 def ratio(plain: float, shared: float) -> dict[str, float]:
     """Two times in seconds, and how many times faster the second is."""
     return {"ratio": plain / shared, "plain_s": plain, "shared_s": shared}

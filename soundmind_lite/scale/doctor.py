@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from ..alr.sources import REPOSITORY
 from ..profiles import ASSETS, PROFILES, ROOT, Profile
 from .cards import CARDS, Card, card_of
 
@@ -22,6 +23,7 @@ TOOLS = {"jupyterlab", "nbval", "pytest", "pytest-xdist", "hypothesis"}  # no le
 # What `accelerate launch` sets with assets/launch/fsdp.yaml and zero3.yaml
 SHARDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
 DRIVER = Path("/proc/driver/nvidia/version")
+CLONE = f"clone the whole repository, git clone {REPOSITORY}, and work in its folder"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def fits(found: str | None, version: str) -> bool:
 def packages() -> list[Finding]:
     """The pinned packages of requirements.txt. Where torch has another version, no remedy replaces
     it, as the file itself would."""
+    if not REQUIREMENTS.is_file():
+        return [Finding(REQUIREMENTS.name, False, CLONE)]
     versions = dict(wanted())
     kept_torch = installed("torch") and not fits(installed("torch"), versions["torch"])
     findings = []
@@ -134,6 +138,16 @@ def _lacks(profile: Profile, cards: list[Card]) -> str:
     if profile.dtype == "bfloat16" and not card.bfloat16:
         return f"needs bfloat16, which the {card.name} lacks"
     return ""
+
+
+def processes_for(profile: Profile) -> int | None:
+    """The cards that a profile for several is planned for: those of the processes that were
+    started, else all that are here; None if this machine has nothing to say about it."""
+    if profile.name != "multi":
+        return None
+    started = int(os.environ.get("WORLD_SIZE", 1))
+    cards = started if started > 1 else len(gpus())
+    return cards if cards > 1 else None
 
 
 def best_profile() -> str:
@@ -214,7 +228,7 @@ def examine() -> list[Finding]:
         findings.append(unused)
     for name in ("mini_alr", "tiny_omni"):
         present = (ASSETS / name).is_dir()
-        findings.append(Finding(f"assets/{name}", present, "clone the whole repository"))
+        findings.append(Finding(f"assets/{name}", present, CLONE))
     return findings + [profile_finding(profile, cards) for profile in PROFILES.values()]
 
 

@@ -3,6 +3,7 @@
 The card is made from the run's own facts.
 """
 
+import json
 import os
 import shutil
 import warnings
@@ -17,14 +18,14 @@ from ..profiles import Profile
 from ..prompts import prompt
 from ..runs import report
 from ..runs.adapter import adapted, profile_of
-from ..runs.files import RunError, check_writable, read_json
+from ..runs.files import RunError, check_writable, read_json, write_json
 from ..runs.folder import read_result
+from ..runs.usage import plain_code
 
 CARD = """# {model}, trained on spoken logic questions
 
 The thinker of {model} with the LoRA adapter of one run merged into it. It takes a spoken question
-and writes its reasoning and a verdict, `entailed` or `not-entailed`; it can't speak. Load it with
-`Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(folder)`.
+and writes its reasoning and a verdict, `entailed` or `not-entailed`; it can't speak.
 
 | | |
 |---|---|
@@ -35,16 +36,19 @@ and writes its reasoning and a verdict, `entailed` or `not-entailed`; it can't s
 | precision | {precision} |
 | time, peak memory | {seconds:.0f} s, {peak} MB |
 
-Measured by the same run on {n} rows of the test split (greedy, 95 % interval):
+{measured} {caution}
 
-| | accuracy | format kept |
-|---|---|---|
-| before | {before} | {format_before:.0%} |
-| after | {after} | {format_after:.0%} |
-| after, with another question's audio | {swapped} | {format_swapped:.0%} |
+In plain transformers it answers a question so, run in this folder. `AutoProcessor` refuses the
+folder, since it wants the image half of the processor, which isn't here.
 
-Exact McNemar test of before against after: p = {p:.2g}. One seed is one draw. {caution}
+```python
+{code}```
 """
+MEASUREMENTS = {
+    "before": "before",
+    "after": "after",
+    "swapped_audio": "after, with another question's audio",
+}
 LOSS_TO_REPORT = 0.1  # of what the adapter changes
 TINY_CAUTION = "A tiny model on a tiny task: nothing here says anything about ALR."
 ALR_CAUTION = "The test rows are not independent of each other."
@@ -52,7 +56,7 @@ ALR_CAUTION = "The test rows are not independent of each other."
 
 def card(profile: Profile, result: dict, *, rewards: list[str]) -> str:
     """The model card of a run, from its profile, its `result.json` and the names of its rewards."""
-    before, after, swapped = (result[name] for name in ("before", "after", "swapped_audio"))
+    processor = models.load_processor(profile.model)
     tiny = profile.data == "mini"
     folder = Path(profile.model)
     weights = "4-bit" if profile.load_in_4bit else "full"
@@ -70,16 +74,28 @@ def card(profile: Profile, result: dict, *, rewards: list[str]) -> str:
         precision=f"{profile.dtype}, trained on {weights} weights",
         seconds=result["seconds"],
         peak=result["peak_memory_mb"],
-        n=after["n"],
-        before=report.interval(before),
-        after=report.interval(after),
-        swapped=report.interval(swapped),
-        format_before=before["format_rate"],
-        format_after=after["format_rate"],
-        format_swapped=swapped["format_rate"],
-        p=result["paired_p"],
+        measured=measured(result),
         caution=TINY_CAUTION if tiny else ALR_CAUTION,
+        code=plain_code(".", processor=processor, tokens=profile.max_completion_length),
     )
+
+
+def measured(result: dict) -> str:
+    """What a run measured, as a table."""
+    if not result["after"]:
+        return "The run measured nothing."
+    lines = [
+        f"Measured by the same run on {result['after']['n']} rows of the test split (greedy, 95 % "
+        "interval):\n",
+        "| | accuracy | format kept |",
+        "|---|---|---|",
+    ]
+    for name, title in MEASUREMENTS.items():
+        if found := result[name]:
+            lines.append(f"| {title} | {report.interval(found)} | {found['format_rate']:.0%} |")
+    p = f"p = {result['paired_p']:.2g}"
+    lines.append(f"\nExact McNemar test of before against after: {p}. One seed is one draw.")
+    return "\n".join(lines)
 
 
 def merge(run: str | Path, out: str | Path) -> Path:
@@ -130,4 +146,10 @@ def write_checkpoint(profile: Profile, run: Path, *, folder: Path) -> float:
     merged.save_pretrained(folder)
     processor = models.AudioProcessor.from_pretrained(profile.model, **models.NO_CODE)
     processor.save_pretrained(folder)
+    # the class whose files these are: for one that it doesn't know AutoProcessor would take the
+    # tokenizer alone, which leaves out the audio silently
+    for name in ("processor_config.json", "tokenizer_config.json"):
+        settings = json.loads((folder / name).read_text(encoding="utf-8"))
+        settings["processor_class"] = "Qwen2_5OmniProcessor"
+        write_json(folder / name, settings)
     return float(lost)

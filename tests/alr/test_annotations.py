@@ -179,8 +179,24 @@ def test_a_missing_row_is_reported(tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("count", "reported"), [(605, True), (400, True), (60, False)])
-def test_a_local_copy_that_lacks_rows_is_reported(tmp_path, count, reported):
+@pytest.mark.parametrize(
+    ("name", "count", "reported"),
+    [
+        ("ALR", 605, True),
+        ("alr-main", 400, True),
+        ("SoundMindDataset", 60, True),
+        ("SoundMindDataset", 606, False),
+        ("mine", 605, False),
+        ("mini_alr", 400, False),
+        ("soundmind_lite", 400, False),
+        ("algebra", 700, False),
+        ("realrows", 700, False),
+    ],
+)
+def test_a_local_copy_that_lacks_rows_is_reported(tmp_path, name, count, reported):
+    """What is called ALR claims to be ALR; a data set of one's own doesn't."""
+    tmp_path = tmp_path / name
+    tmp_path.mkdir()
     rows = [good_row(f"{number:04}", major=str(number)) for number in range(count)]
     (tmp_path / "dev.jsonl").write_bytes(trees.json_lines(rows))
     expected = contextlib.nullcontext()

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trees
+from conftest import ROOT, good_row
 from local_hub import NAME, serving
 
 from soundmind_lite.alr.archive import Zip
@@ -187,6 +190,123 @@ def test_a_zip_made_by_an_older_windows_tool(tmp_path):
             file.writestr(zipfile.ZipInfo("ALR\\" + name.replace("/", "\\")), content)
     rows = load_alr(tmp_path / "alr.zip", "dev")
     assert [len(load_audio(path)) for path in rows["question_audio"]] == [1600, 1601, 1602]
+
+
+ODD_NAMES = {  # how the archive names `dev/0002/question.wav` and its like
+    "backslashes": lambda name: name.replace("/", "\\"),
+    "two folders above": lambda name: f"Downloads/ALR/{name}",
+    "two folders above, with backslashes": lambda name: f"a\\b\\{name}".replace("/", "\\"),
+    "suffixes in capitals": lambda name: name.replace(".wav", ".WAV").replace(".jsonl", ".JSONL"),
+    "all in capitals": str.upper,
+    "mixed": lambda name: "Alr/" + "/".join(part.capitalize() for part in name.split("/")),
+}
+
+
+@pytest.mark.tried("zips of Windows and of Macs, with odd names", "every row and clip is found")
+@pytest.mark.parametrize("layout", trees.LAYOUTS)
+@pytest.mark.parametrize("how", ODD_NAMES)
+def test_a_zip_with_odd_names(how, layout, tmp_path):
+    named = ODD_NAMES[how]
+    with zipfile.ZipFile(tmp_path / "alr.zip", "w") as file:
+        for name, content in trees.files(layout).items():
+            file.writestr(zipfile.ZipInfo(named(name)), content)
+            notes, last = named(name).replace("\\", "/").rpartition("/")[::2]
+            file.writestr(f"__MACOSX/{notes}/._{last}", b"notes of a Mac")
+        file.writestr("__MACOSX/old/dev.jsonl", b"not these")  # deeper than the data
+    for split, expected in trees.ROWS.items():
+        rows = load_alr(tmp_path / "alr.zip", split, audio="both")
+        assert [row["id"] for row in rows] == [name for name, _ in expected]
+        assert [len(load_audio(path)) for path in rows["question_audio"]] == [
+            1600 + number for number in range(len(expected))
+        ]
+        assert len(load_audio(rows["answer_audio"][-1])) == 3200 + len(expected) - 1
+
+
+def test_ids_that_differ_in_capitals_are_two_rows(tmp_path):
+    """A row without its clip doesn't get that of the other."""
+    rows = [good_row("a"), good_row("A", major="x")]
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as file:
+        file.writestr("dev.jsonl", trees.json_lines(rows))
+        file.writestr("dev/a/Question.WAV", trees.wav(1600))
+    with pytest.warns(SkippedRows, match="1 of 2 rows are left out:\n  row dev/A"):
+        rows = load_alr(tmp_path / "mine.zip", "dev", on_bad_row="skip")
+    assert rows["id"] == ["a"]
+
+
+@pytest.mark.tried(
+    "zips that hold several data sets, a password or an unusual compression", "refused"
+)
+def test_a_zip_of_several_data_sets(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        for name in ("one/dev.jsonl", "two/dev.jsonl", "two/old/dev.jsonl"):
+            file.writestr(name, trees.json_lines([good_row()]))
+    what = r"x\.zip: the zip holds annotations in several folders, one/, two/; make a zip of one"
+    with pytest.raises(SourceError, match=what):
+        load_alr(tmp_path / "x.zip", "dev", audio=None)
+
+
+@pytest.mark.tried(
+    "zips that hold several data sets, a password or an unusual compression", "refused"
+)
+@pytest.mark.parametrize(
+    ("offset", "value", "why"),
+    [
+        (8, 9, "compression method is not supported"),  # Deflate64, of Windows for large files
+        (6, 1, "is encrypted, password required"),
+    ],
+)
+def test_a_zip_that_python_cannot_read(offset, value, why, tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("dev.jsonl", trees.json_lines([good_row()]))
+    content = bytearray(path.read_bytes())
+    content[offset] = content[content.index(b"PK\1\2") + offset + 2] = value
+    path.write_bytes(content)
+    remedy = "make the archive again, as a plain zip without a password"
+    with pytest.raises(
+        SourceError, match=rf"can't be read from the archive \(.*{why}.*\); {remedy}"
+    ):
+        load_alr(path, "dev", audio=None)
+
+
+def unwritable_home(*words, **more):
+    """A process whose home, and all caches in it, can't be made, whoever runs it."""
+    nowhere = {name: "/proc/nowhere" for name in ("HOME", "HF_HOME")}
+    kept = {
+        k: v for k, v in os.environ.items() if k not in ("HF_DATASETS_CACHE", "SOUNDMIND_CACHE")
+    }
+    environment = kept | nowhere | {"MPLCONFIGDIR": "/proc/nowhere", "PYTHONPATH": str(ROOT)} | more
+    command = [sys.executable, "-W", "ignore", *map(str, words)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.tried(
+    "reading without a home that can be written", "works, or names the variable", each=4
+)
+def test_without_a_home_that_can_be_written(archive, tmp_path):
+    code = "import sys; from soundmind_lite.data import load_alr; "
+    code += "rows = load_alr(sys.argv[1], 'dev', streaming=sys.argv[2] == 'stream'); "
+    code += "print(next(iter(rows))['question_audio'])"
+    for kind in ("stream", "all"):
+        done = unwritable_home("-c", code, "mini", kind)
+        assert done.stdout.strip().endswith("question.ogg"), done.stderr
+        done = unwritable_home("-c", code, archive, kind)
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("soundmind_lite.alr.sources.SourceError: /proc/nowhere/.cache")
+        assert "set SOUNDMIND_CACHE to a folder that can be written" in last
+        done = unwritable_home("-c", code, archive, kind, SOUNDMIND_CACHE=str(tmp_path / "mine"))
+        assert done.stdout.strip().endswith("question.wav"), done.stderr
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_cache_without_rights(archive, open_folder, nobody, monkeypatch, streaming):
+    """It is there, and nothing can be written to it."""
+    monkeypatch.setenv("SOUNDMIND_CACHE", str(open_folder / "cache"))
+    shutil.copy(archive, open_folder / "alr.zip")
+    load_alr(open_folder / "alr.zip", "test")  # which makes the folders
+    with nobody(), pytest.raises(SourceError, match=r"Permission denied.*; set SOUNDMIND_CACHE to"):
+        list(load_alr(open_folder / "alr.zip", "dev", streaming=streaming))
 
 
 @pytest.mark.tried("zips cut at the end", "refused by name")

@@ -112,6 +112,9 @@ def test_the_shipped_figures_can_be_drawn():
     measured = json.loads(file.read_text(encoding="utf-8"))
     _, words = growth.draw(measured["growth"])
     assert words.startswith("Seconds of a GRPO step, plain and with a shared prefix, by seconds of")
+    lines = bench.table(measured).splitlines()
+    assert lines[2].split() == ["a", "step,", "s", "7.60", "1.30", "5.9"]
+    assert len(lines) == 4 + len(bench.COUNTS) + 12
 
 
 def run_bench(*words):
@@ -124,7 +127,10 @@ def test_the_command_writes_its_figures(tmp_path):
     sizes = ("--seconds-of-audio", "2", "--group", "2", "--new-tokens", "4")
     done = run_bench("rollout", *sizes, "--json", str(file))
     assert done.returncode == 0, done.stderr
-    assert json.loads(file.read_text()) == json.loads(done.stdout)
+    found = json.loads(file.read_text())
+    assert done.stdout.strip() == bench.table(found)
+    assert "2 s of audio, 2 completions of 4 tokens" in done.stdout
+    assert f"sampling alone, s             {found['rollout']['plain_s']:10.2f}" in done.stdout
     done = run_bench("step", "--json", "no/such/b.json")
     assert done.returncode == 1
     assert "no such folder for --json" in done.stderr
