@@ -86,6 +86,12 @@ def test_the_requests_are_counted(hub):
     assert hub.counts() == {("GET", "info"): 1, ("POST", "sizes"): 1, **answers}
 
 
+def test_a_part_fetches_its_clips_alone(hub, cache):
+    part = load_alr(NAME, "dev", max_rows=2)
+    assert len(part) == len(fetched(cache)) == 2
+    assert hub.counts()["GET", "store"] == 2
+
+
 def test_sizes_are_asked_for_in_batches(hub, monkeypatch):
     monkeypatch.setattr(alr_hub, "PATHS_A_REQUEST", 2)
     load_alr(NAME, "train")
