@@ -15,7 +15,7 @@ from .files import FACTS, RESULT, RunError, read_json
 from .folder import read_result
 from .processes import processes
 from .sharding import is_sharded
-from .starting import profile_of_facts, shorten_base
+from .starting import profile_of_facts
 from .usage import describe
 
 ADAPTER, WEIGHTS, CONFIG = "adapter", "adapter_model.safetensors", "adapter_config.json"
@@ -25,7 +25,6 @@ def save_adapter(trainer, run: Path):
     """Saves the adapter and returns the trained thinker: in pieces if it's sharded, else as
     `merged` says."""
     state = processes()
-    shorten_base(trainer.model)
     if is_sharded():  # gathers the adapter from all processes
         trainer.save_model(str(run / ADAPTER))
     elif state.is_main_process:

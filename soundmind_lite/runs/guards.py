@@ -22,6 +22,7 @@ from ..trainer import AudioGRPOTrainer
 from .reward_checks import as_list, reward_name
 from .rollouts import RolloutFile
 from .sampling import SamplingIsThePolicy, TrainingError
+from .starting import shorten_base
 
 PHASES = ("sample", "score", "reward", "update", "other")  # other: between them, and the optimizer
 LARGEST = 1e18  # of a reward: its square, of which the std is made, is still float32
@@ -58,6 +59,8 @@ class Guards:
         check_clips(kwargs.get("train_dataset"))
         guarded = [finite(reward) for reward in as_list(reward_funcs)]
         super().__init__(reward_funcs=guarded, **kwargs)
+        if hasattr(self.model, "peft_config"):
+            shorten_base(self.model)
         self.rollouts = RolloutFile(Path(rollout_file)) if rollout_file else None
         if self.rollouts:
             self.add_callback(self.rollouts)

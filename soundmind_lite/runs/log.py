@@ -16,7 +16,6 @@ from .guards import PHASES
 from .process_memory import return_freed_memory
 from .processes import processes
 from .report import read_lines
-from .starting import shorten_base
 from .usage import describe
 
 METRICS = "metrics.jsonl"
@@ -61,10 +60,9 @@ class RunLog(TrainerCallback):
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def on_train_begin(self, args, state, control, model=None, **_):
+    def on_train_begin(self, args, state, control, **_):
         from tqdm.auto import tqdm
 
-        shorten_base(model)
         hidden = not state.is_world_process_zero
         sizes = {"total": state.max_steps, "initial": state.global_step}
         self.bar = tqdm(**sizes, desc="train", unit="step", disable=hidden)

@@ -51,6 +51,11 @@ def test_the_trainer_of_a_notebook_can_be_evaluated(of_a_notebook, eight_rows, m
     assert figures["run"] == str(of_a_notebook / "checkpoint-2")
 
 
+def test_a_checkpoint_of_a_notebook_names_its_base_without_a_path_of_this_machine(of_a_notebook):
+    settings = json.loads((of_a_notebook / "checkpoint-2" / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == "assets/tiny_omni"
+
+
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_each_checkpoint_by_its_name(of_a_notebook, eight_rows):
     for name in ("checkpoint-1", "checkpoint-2"):
