@@ -36,6 +36,7 @@ def interrupted(out, *, at: int, times: int = 1, **how):
         if len(calls) == at:
             for _ in range(times):
                 signal.raise_signal(signal.SIGINT)
+                time.sleep(0.01)  # two signals that wait to be handled are one
         return [float(len(completion[0]["content"]) % 2) for completion in completions]
 
     return train.train("small", out, max_steps=4, reward_funcs=[even], **how)
