@@ -36,6 +36,8 @@ def below_root(path: str | Path) -> str:
 def shorten_base(model) -> None:
     """Has the files of a model's adapters name their base model as seen from the repository."""
     for adapter in model.peft_config.values():
+        if adapter.base_model_name_or_path is None:  # of a model that was never loaded
+            continue
         adapter.base_model_name_or_path = below_root(adapter.base_model_name_or_path)
 
 
