@@ -27,10 +27,9 @@ class AnswerLog:
 
     def known(self, what: str) -> dict[int, Answer]:
         """The answers that are there, by the index of their row."""
-        answers = {}
+        answers, names = {}, [field.name for field in fields(Answer)]
         for file in self.files():
             for line in read_lines(file):
-                names = (field.name for field in fields(Answer))
                 if line["what"] == what:
                     answers[line["index"]] = Answer(**{name: line[name] for name in names})
         return answers

@@ -168,7 +168,7 @@ def difference(sampled, scored, mask) -> torch.Tensor:
     """Of log-probs (rows, tokens), where the mask is 1: the sum of their differences, the sum of
     1 - p, the number of tokens, and the largest difference.
 
-    Logits that differ by d change the log-prob of a token by about d · (1 - p), so the first by the
+    Logits that differ by d change the log-prob of a token by about d * (1 - p), so the first by the
     second is d, however sure the model is of its tokens.
     """
     outside = mask == 0
