@@ -68,15 +68,17 @@ def session(path: Path, elsewhere: Path) -> None:
     client.resources["metadata"] = {"path": str(Path.cwd())}
     new = nbformat.v4.new_code_cell
     with client.setup_kernel():
-        print("2. The first cell, in an empty folder")
-        show(run(client, new(cells[0].source), "first cell"))
-        print(f"3. The other {len(cells) - 1} cells of {path.name}")
-        for cell in cells[1:]:
+        print("2. The first two cells, in an empty folder")
+        for cell in cells[:2]:
+            show(run(client, new(cell.source), cell.source.splitlines()[0]))
+        print(f"3. The other {len(cells) - 2} cells of {path.name}")
+        for cell in cells[2:]:
             text = run(client, new(cell.source), cell.source.splitlines()[0])
             show("\n".join(line[:150] for line in text.splitlines()[:40]))
         print("4. Afterwards")
         run(client, new(f"%cd {elsewhere}"), "%cd to another folder")
-        show(run(client, new(cells[0].source), "the first cell again"))
+        for cell in cells[:2]:
+            show(run(client, new(cell.source), "again: " + cell.source.splitlines()[0]))
         show(run(client, new(SHELL), "a shell cell").splitlines()[0])
         show(run(client, new(STEP), "a training step"))
 

@@ -142,16 +142,13 @@ def toctree(entries: list[str], caption: str = "") -> str:
 def lesson(name: str):
     """A notebook as its page shows it.
 
-    Its exercises are listed in front, its first code cell is folded, and what is for teachers is
-    marked.
+    Its exercises are listed in front, and what is for teachers is marked.
     """
     notebook = nbformat.read(ROOT / name, as_version=4)
     first = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
     if "/teaching/" not in name:
         first.source += "\n\n" + at_a_glance(notebook, name)
     for cell in notebook.cells:
-        if cell.cell_type == "code" and "lesson.start(" in cell.source:
-            cell.metadata["tags"] = [*cell.metadata.get("tags", ()), "hide-input"]
         if cell.cell_type == "markdown":
             text = linked(cell.source, name)
             text = EXERCISE.sub(lambda match: f"({anchor(match[1])})=\n{match[0]}", text)

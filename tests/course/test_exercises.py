@@ -56,8 +56,8 @@ def audio_tokens(seconds):
         ("02.3", pass_at_k),
         ("03.1", rewards.text_length_reward),
         ("03.4", rewards.answer_reward),
-        ("07.1", speech.word_error_rate),
-        ("07.2", spoken.heard_verdict),
+        ("08.1", speech.word_error_rate),
+        ("08.2", spoken.heard_verdict),
     ],
 )
 def test_the_library_passes_the_checks_that_ask_for_it(number, function):
@@ -100,7 +100,7 @@ def test_nothing_stops_a_notebook(number, solution, capsys):
 
 def test_an_unknown_exercise_is_named():
     with pytest.raises(ValueError, match=r"no exercise '09\.9'"):
-        exercises.check("09.9", 1)
+        exercises.check("11.9", 1)
 
 
 def test_a_check_does_not_hand_out_its_own_objects():

@@ -105,8 +105,21 @@ def test_first_screen_and_end(path):
     first, last = cells(path, "markdown")[0].source, cells(path, "markdown")[-1].source
     for part in ("**Goal.**", "**You need**", "**Time:**", "GPU", "**Memory:**"):
         assert part in first, f"{path.name}: {part} is missing from the first screen"
-    for part in ("## Recap", "**Three questions**", "**Next:**"):
+    for part in ("## Recap", "## Quiz", "**Next:**"):
         assert part in last, f"{path.name}: {part} is missing from the end"
+
+
+@every_lesson
+def test_the_quiz_answers_back(path):
+    _, _, quiz = cells(path, "markdown")[-1].source.partition("## Quiz")
+    questions = re.split(r"^\*\*\d\. ", quiz, flags=re.MULTILINE)[1:]
+    assert len(questions) >= 3
+    for question in questions:
+        choices = re.findall(r"^<details><summary>(.+)</summary>(.+)</details>$", question, re.M)
+        assert len(choices) >= 3 and len(choices) == question.count("<details>"), question
+        assert sum(reply.startswith("✔ Right. ") for _, reply in choices) == 1, question
+        assert sum(reply.startswith("✘ No. ") for _, reply in choices) == len(choices) - 1, question
+        assert min(len(reply) for _, reply in choices) >= 40, f"a reason for each choice: {question}"
 
 
 @every_lesson
@@ -131,7 +144,7 @@ def test_exercises_are_complete(path):
 def test_solutions_are_right_and_compared(path):
     checks = [cell for cell in cells(path) if "exercises.check(" in cell.source]
     for cell in checks:
-        assert "# NBVAL_CHECK_OUTPUT" in cell.source
+        assert "nbval-check-output" in cell.metadata.tags
         assert "".join(output.get("text", "") for output in cell.outputs).startswith("✔")
 
 
@@ -169,15 +182,18 @@ def test_pictures_have_alt_text_and_players_a_transcript(path):
             html = "".join(output.get("data", {}).get("text/html", ""))
             assert html.count("<audio") == html.count("Transcript:")
             assert (
-                html.count("<img ")
-                == len(re.findall(r'<img alt="[^"]{40,}"', html))
+                html.count("<img ") + html.count("<svg ")
+                == len(re.findall(r'<(?:img alt|svg role="img" aria-label)="[^"]{40,}"', html))
                 == html.count("In words:")
             )
 
 
 @every
 def test_set_up_and_badges_hold_to_the_one_address(path):
-    setup = cells(path)[0].source
+    setup, start = [cell.source for cell in cells(path)[:2]]
+    assert len(start.splitlines()) <= 3 and start.endswith("profile = lesson.start()"), (
+        "what a reader reads first, below the folded cell that fetches the course"
+    )
     assert setup == cells(LESSONS[0])[0].source, (
         f"{path.name}: its first code cell differs from that of 00"
     )
@@ -206,7 +222,7 @@ def test_links_to_other_notebooks_lead_somewhere(path):
 
 def test_compared_facts_are_many():
     compared = {
-        path.stem: sum("# NBVAL_CHECK_OUTPUT" in cell.source for cell in cells(path))
+        path.stem: sum("nbval-check-output" in cell.metadata.get("tags", ()) for cell in cells(path))
         for path in LESSONS
     }
     assert min(compared.values()) >= 1

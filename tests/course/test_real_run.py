@@ -1,4 +1,4 @@
-"""Notebook 09 with a profile of a GPU, and after a lost session: unchanged cells."""
+"""Notebook 11 with a profile of a GPU, and after a lost session: unchanged cells."""
 
 import json
 
@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 
 from soundmind_lite.runs.report import read_lines
 
-NOTEBOOK = ROOT / "notebooks" / "09_the_real_run.ipynb"
+NOTEBOOK = ROOT / "notebooks" / "11_the_real_run.ipynb"
 # of a machine without a GPU, and of a test; all else is the profile's
 SIZES = dict(card="", data="mini", num_generations=2, max_completion_length=12, test_rows=8)
 

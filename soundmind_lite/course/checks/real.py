@@ -1,4 +1,4 @@
-"""Checks of notebook 09: hours, twenty answers, and how many questions a gain needs."""
+"""Checks of notebook 11: hours, twenty answers, and how many questions a gain needs."""
 
 import math
 
@@ -15,7 +15,7 @@ def _negative(hours, download, evaluation, step_seconds):
 
 @refuses(_without_evaluation, "evaluation takes its hours, too")
 @refuses(_negative, "not a negative number")
-def check_09_1(steps_within):
+def check_11_1(steps_within):
     mistakes = {
         "The evaluation takes its hours, too.": 90,
         "The download takes its hours, too.": 79,
@@ -33,7 +33,7 @@ def check_09_1(steps_within):
 
 @refuses(14, "still holds 50 %")
 @refuses(16, "a smaller number")
-def check_09_2(smallest):
+def check_11_2(smallest):
     smallest = number(smallest)
     if smallest == 14:
         raise Wrong("14 of 20: the interval goes from 48 % to 85 %, so it still holds 50 %.")
@@ -50,7 +50,7 @@ def _difference_alone(gained, lost):
 
 @refuses(_difference_alone, "in both directions")
 @refuses(lambda gained, lost: 0.0, "For a gain of")
-def check_09_3(rows_needed):
+def check_11_3(rows_needed):
     mistakes = {
         "The questions that change in both directions count: (gained + lost) belongs to it.": 2647,
         "That is 1.96, not its square.": 111,

@@ -1,11 +1,11 @@
-"""Checks of notebook 08: memory, time and cost at 7B."""
+"""Checks of notebook 10: memory, time and cost at 7B."""
 
 from ..checking import Wrong, call, entries, expect, near, number, refuses
 
 
 @refuses({"bf16": 8.93, "4-bit": 8.3}, "each takes two bytes")
 @refuses({"bf16": 17.9, "4-bit": 4.73}, "puts every parameter at 0.53")
-def check_08_1(sizes):
+def check_10_1(sizes):
     entries(sizes, ("bf16", "4-bit"))
     bf16, four = number(sizes["bf16"]), number(sizes["4-bit"])
     if near(bf16, 8.93, tolerance=0.1):
@@ -34,7 +34,7 @@ def _keys_alone(layers, kv_heads, head_dim, tokens, rollouts):
 
 @refuses(lambda layers, kv_heads, head_dim, tokens, rollouts: 1e9, "For the 7B")
 @refuses(_keys_alone, "two of everything")
-def check_08_2(kv_cache_gb):
+def check_10_2(kv_cache_gb):
     expected = 2 * 28 * 4 * 128 * 1560 * 8 * 2 / 1e9
     mistakes = {
         "That is half of it. Keys and values are two of everything, and a number in bf16 takes "
@@ -59,7 +59,7 @@ def check_08_2(kv_cache_gb):
     {"Colab, T4": "tiny", "workstation, 24 GB": "l4", "one H100": "80gb", "8 × H100": "multi"},
     "waste most of it",
 )
-def check_08_3(choices):
+def check_10_3(choices):
     best = {"Colab, T4": "t4", "workstation, 24 GB": "l4", "one H100": "80gb", "8 × H100": "multi"}
     entries(choices, best, choices=(*best.values(), "tiny"))
     for machine, profile in best.items():
@@ -76,7 +76,7 @@ def check_08_3(choices):
     lambda step_seconds, steps, price, cards: step_seconds * steps / 3600 * price,
     "All the cards are paid for",
 )
-def check_08_4(run_cost):
+def check_10_4(run_cost):
     mistakes = {
         "That is the cost of a step.": 2 * 72 / 3600,
         "Seconds to hours: divide by 3,600.": 2 * 72 * 500.0,
@@ -103,7 +103,7 @@ def _one_pass(prompt, completion, group, shared):
 
 @refuses(_never_shared, "counts once a pass")
 @refuses(_one_pass, "Three passes")
-def check_08_5(positions):
+def check_10_5(positions):
     plain, shared = 3 * 8 * 1600, 3 * (1500 + 8 * 100)
     mistakes = {
         "Both cases are counted without sharing: with it, the prompt counts once a pass.": (

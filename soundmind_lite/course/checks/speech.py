@@ -1,4 +1,4 @@
-"""Checks of notebook 07: speech."""
+"""Checks of notebook 08: speech."""
 
 from ..checking import Wrong, call, expect, near, number, numbers, refuses
 
@@ -9,7 +9,7 @@ def _word_by_word(meant, heard):
 
 
 @refuses(_word_by_word, "one word extra")
-def check_07_1(my_wer):
+def check_08_1(my_wer):
     cases = (
         ("all cats are dogs", "all cats are dogs", 0.0, "equal texts"),
         ("all cats are dogs", "all cats or dogs", 0.25, "one word substituted"),
@@ -43,7 +43,7 @@ def check_07_1(my_wer):
 
 @refuses(lambda transcript: "entailed" if "entailed" in transcript else None, "you gave 'entailed'")
 @refuses(lambda transcript: "not-entailed" if "not" in transcript else None, "you gave None")
-def check_07_2(heard_verdict):
+def check_08_2(heard_verdict):
     cases = (
         ("Answer, entailed.", "entailed"),
         ("So nothing follows. Answer: not entailed.", "not-entailed"),
@@ -77,7 +77,7 @@ def _counts_spellings(transcripts, reference_words, **_):
 
 @refuses(_counts_every_word, "repetition pays")
 @refuses(_counts_spellings, "Use speech.normalised")
-def check_07_3(reward):
+def check_08_3(reward):
     texts = [
         "so so so so so so",
         "all poets are robins",
@@ -112,7 +112,7 @@ def _counts_words_alone(words, reference_seconds, **_):
 
 @refuses(_counts_slow_speech, "however slow")
 @refuses(_counts_words_alone, "not the words' time alone")
-def check_07_4(reward):
+def check_08_4(reward):
     mistakes = {
         "Seconds count however slow the speech: take the smaller of T and the time that the "
         "words take.": [0.75, 0.75, 0.375, 0.75],
