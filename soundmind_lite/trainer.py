@@ -28,10 +28,10 @@ ALGORITHM = inspect.Parameter("algorithm", inspect.Parameter.KEYWORD_ONLY, defau
 class AudioGRPOTrainer(GRPOTrainer):
     """GRPOTrainer for rows with an `audio` column beside a conversational `prompt`.
 
-    Takes GRPOTrainer's arguments in its order, and `algorithm`: "reinforce++" replaces the
-    group-relative advantages by `batch_advantages`. A row's `audio` is a path, a float array at
-    16 kHz, `{"path", "bytes"}`, a `datasets.Audio` value, or None; it becomes the first part of
-    the prompt's last user turn. `processing_class` defaults to the checkpoint's own.
+    Takes GRPOTrainer's arguments in its order, and `algorithm`: "reinforce++" has the advantages of
+    `runs.reinforce`, and no KL in the loss. A row's `audio` is a path, a float array at 16 kHz,
+    `{"path", "bytes"}`, a `datasets.Audio` value, or None; it becomes the first part of the
+    prompt's last user turn. `processing_class` defaults to the checkpoint's own.
 
     Raises NotImplementedError where TRL would score without the audio (vLLM, `rollout_func`,
     audio with images), AudioError, naming the row, for a clip that can't be used, and ValueError
@@ -93,12 +93,9 @@ class AudioGRPOTrainer(GRPOTrainer):
             inputs = [with_audio_part(row) for row in inputs]
         output = super()._generate_and_score_completions(inputs)
         if self.algorithm == "reinforce++":
-            start = self.accelerator.process_index * len(inputs)
-            advantages = batch_advantages(self._summed_rewards)
-            output["advantages"] = advantages[start : start + len(inputs)]
-            logged = self._logs["advantages"]  # for TRL's tables; the last are those of groups
-            kept = list(logged)[: -len(advantages)]
-            self._logs["advantages"] = type(logged)([*kept, *advantages.tolist()], logged.maxlen)
+            from .runs.reinforce import replace_advantages  # the method can do without
+
+            replace_advantages(self, output)
         output.update(self._audio)
         return output
 
@@ -128,6 +125,11 @@ class AudioGRPOTrainer(GRPOTrainer):
 
     def _compute_loss(self, model, inputs):
         self._audio = {name: inputs[name] for name in self.audio_fields if name in inputs}
+        if self.algorithm == "reinforce++":
+            from .runs.reinforce import kl_in_the_reward
+
+            with kl_in_the_reward(self):
+                return super()._compute_loss(model, inputs)
         return super()._compute_loss(model, inputs)
 
     def _get_per_token_logps_and_entropies(
@@ -167,13 +169,6 @@ class AudioGRPOTrainer(GRPOTrainer):
         if expected != found:
             counts = f"{found} audio placeholders and their features make {expected}"
             raise ValueError(f"the prompts hold {counts}; was a prompt truncated?")
-
-
-def batch_advantages(rewards: torch.Tensor) -> torch.Tensor:
-    """REINFORCE++ advantages: rewards (N,) against the mean and standard deviation of the whole
-    batch, without a baseline for each group; 0 for a completion without a reward (NaN)."""
-    scored = rewards[~rewards.isnan()]
-    return ((rewards - scored.mean()) / (scored.std() + 1e-4)).nan_to_num(0.0)
 
 
 def check_sampling(use_vllm: bool, rollout_func) -> None:

@@ -15,8 +15,8 @@ from soundmind_lite.audio import AudioError, load_audio
 from soundmind_lite.models import AUDIO_FIELDS, audio_token_count
 from soundmind_lite.prompts import prompt, with_audio
 from soundmind_lite.rewards import TEXT_REWARDS, answer_reward
+from soundmind_lite.runs import reinforce
 from soundmind_lite.runs.guards import EpochSampler, GuardedTrainer
-from soundmind_lite.trainer import batch_advantages
 
 SMALL = replace(
     profiles.get("tiny"),
@@ -80,7 +80,7 @@ def variety(completions, **_):
 
 def trainer_of(cls, tiny, rows, out, profile=SMALL, rewards=TEXT_REWARDS, **overrides):
     model, processor = tiny
-    options = {}
+    options = {"algorithm": overrides.pop("algorithm")} if "algorithm" in overrides else {}
     if issubclass(cls, GuardedTrainer):
         options["rollout_file"] = Path(out) / "completions.jsonl"
     return cls(
@@ -308,10 +308,42 @@ def test_text_rows_train_too(fresh_tiny, tmp_path):
     assert len((tmp_path / "completions.jsonl").read_text().splitlines()) == 8
 
 
-def test_reinforce_pp_uses_the_batch_as_baseline():
-    rewards = torch.tensor([4.0, 0.0, 2.0, 2.0])
-    advantages = batch_advantages(rewards)
-    assert advantages.tolist() == pytest.approx([1.2247, -1.2247, 0, 0], abs=1e-3)
+def test_reinforce_pp_takes_the_kl_to_come_from_the_reward_and_the_batch_as_baseline():
+    """By hand: returns 3.9, 3.8 and 1.0, 1.0, 0.5; their mean is 2.04, their std 1.6652."""
+    rewards = torch.tensor([4.0, 1.0, torch.nan])
+    kl = torch.tensor([[-0.1, 0.2, 9.0], [0.0, -0.5, 0.5], [1.0, 1.0, 1.0]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 1, 1]])
+    found = reinforce.token_advantages(rewards, kl, mask, beta=1.0)
+    expected = torch.tensor([[1.1169, 1.0568, 0.0], [-0.6245, -0.6245, -0.9247], [0, 0, 0]])
+    assert torch.allclose(found, expected, atol=2e-4)
+    counted = found[:2][mask[:2] == 1]
+    assert counted.mean().abs() < 1e-5
+    assert abs(counted.std() - 1) < 1e-3
+
+
+def test_reinforce_pp_has_no_kl_in_the_loss(fresh_tiny, tmp_path):
+    """Its gradient with a large beta is that of the advantages alone, and TRL's log has the KL."""
+    rows = data.training_rows(data.load_alr("mini", "dev"))
+    how = {"algorithm": "reinforce++", "beta": 0.7, "max_steps": 2, "warmup_steps": 0}
+    trainer = trainer_of(GuardedTrainer, fresh_tiny, rows, tmp_path, learning_rate=1e-3, **how)
+    seen = []
+    plain = GRPOTrainer._compute_loss
+    compute = trainer._compute_loss
+
+    def watched(model, inputs):
+        loss = compute(model, inputs)
+        with reinforce.kl_in_the_reward(trainer):
+            alone = plain(trainer, model, inputs)
+        seen.append((loss.item(), alone.item(), inputs["advantages"].shape))
+        return loss
+
+    trainer._compute_loss = watched
+    trainer.train()
+    assert trainer.beta == 0.7
+    for loss, alone, shape in seen:
+        assert loss == pytest.approx(alone, abs=1e-6)
+        assert len(shape) == 2
+    assert trainer.state.log_history[1]["kl"] != 0
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone(fresh_tiny, two_lengths, tmp_path):

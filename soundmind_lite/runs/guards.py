@@ -19,6 +19,7 @@ from ..fast.decoding import check_file
 from ..fast.shared_prefix import SharedPrefix
 from ..rewards import completion_text
 from ..trainer import AudioGRPOTrainer
+from .reinforce import mean_of_tokens
 from .reward_checks import as_list, reward_name
 from .rollouts import RolloutFile
 from .sampling import SamplingIsThePolicy, TrainingError
@@ -92,7 +93,10 @@ class Guards:
         self._row_ids = sorted({str(row.get("id", "without id")) for row in inputs})
         output = super()._generate_and_score_completions(inputs)
         if self.rollouts and self.model.training:
-            self._write_rollouts(inputs, output["advantages"])
+            advantages, mask = output["advantages"], output["completion_mask"]
+            if advantages.dim() == 2:
+                advantages = mean_of_tokens(advantages, mask)
+            self._write_rollouts(inputs, advantages)
         return output
 
     def _generate(self, prompts):
