@@ -17,6 +17,9 @@ from ..prompts import VERDICTS
 from ..rewards import OPEN, completion_text, reasoning_of
 from ..runs.report import BLUE, GREEN, GREY, ORANGE, reward_names
 from .explain import Term, explain, last_line
+from .pictures import Picture as Picture
+from .pictures import drawing as drawing
+from .pictures import picture as picture
 
 MONO = "font-family:monospace; white-space:pre-wrap; overflow-wrap:anywhere"
 LEFT, RIGHT = "text-align:left", "text-align:right"
@@ -61,30 +64,6 @@ def player(
     is clicked, for a listening exercise.
     """
     return HTML(player_html(sound, transcript, sample_rate=sample_rate, title=title, folded=folded))
-
-
-class Picture:
-    """A PNG with its description, both as alternative text and as words under the image."""
-
-    def __init__(self, png: bytes, alt: str):
-        self.png = base64.b64encode(png).decode()
-        self.alt = alt
-
-    def _repr_mimebundle_(self, **_):
-        alt = html.escape(self.alt, quote=True)
-        figure = (
-            f'<figure style="margin:0.5em 0"><img alt="{alt}" style="max-width:100%" '
-            f'src="data:image/png;base64,{self.png}">'
-            f"<figcaption><small>In words: {alt}</small></figcaption></figure>"
-        )
-        return {"text/html": figure, "text/plain": f"Picture: {self.alt}"}
-
-
-def picture(figure, alt: str, *, dpi: int = 100) -> Picture:
-    """A matplotlib figure as a picture, with `alt` as its alternative text and under it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
-    return Picture(buffer.getvalue(), alt)
 
 
 def table(rows: list[dict], caption: str = "") -> HTML:
@@ -243,7 +222,9 @@ def rollout_group(rollouts: list[dict], row: dict) -> str:
 
     `rollouts` are lines of completions.jsonl, `row` is the row of `data.load_alr` they answer.
     """
-    largest = max(abs(rollout["advantage"]) for rollout in rollouts)
+    # one scale for all groups: no advantage in standard deviations can be larger than this
+    possible = (len(rollouts) - 1) / len(rollouts) ** 0.5
+    largest = max(possible, *(abs(rollout["advantage"]) for rollout in rollouts))
     best_first = sorted(rollouts, key=lambda rollout: -rollout["advantage"])
     cards = [_rollout_card(i, rollout, largest) for i, rollout in enumerate(best_first, 1)]
     label = "unknown" if row["label"] is None else VERDICTS[row["label"]]
@@ -253,7 +234,9 @@ def rollout_group(rollouts: list[dict], row: dict) -> str:
         question = f'<p style="margin:0.5em 0">{head}</p>'
     else:
         question = player_html(row["question_audio"], row["question"], title=title)
-    return f'{question}<div style="display:flex; flex-wrap:wrap; gap:0.5em">{"".join(cards)}</div>'
+    columns = "repeat(auto-fill, minmax(min(15em, 100%), 1fr))"
+    grid = f"display:grid; grid-template-columns:{columns}; gap:0.5em"
+    return f'{question}<div style="{grid}">{"".join(cards)}</div>'
 
 
 def _rollout_card(rank: int, rollout: dict, largest: float) -> str:
@@ -264,7 +247,7 @@ def _rollout_card(rank: int, rollout: dict, largest: float) -> str:
         rewards.append(f"{words}&nbsp;{earned}")
     advantage = rollout["advantage"]
     return (
-        f'<div style="flex:1 1 15em; border:1px solid {GREY}; padding:0.4em; min-width:13em">'
+        f'<div style="border:1px solid {GREY}; padding:0.4em">'
         f"<strong>{rank}. advantage {advantage:+.2f}</strong>{signed_bar(advantage, largest)}"
         f'<small>{", ".join(rewards)}</small><div style="{MONO}; font-size:85%">'
         f"{marked(rollout['completion'])}</div></div>"

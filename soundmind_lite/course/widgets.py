@@ -20,6 +20,15 @@ from . import show
 WIDE = widgets.Layout(width="98%")  # 100 % would bring a scroll bar, since widgets have margins
 
 
+# In JupyterLab the picture gives way to the live controls; after a restart of the kernel these are
+# gone, and the picture is back in place of JupyterLab's "model not found".
+GIVE_WAY = """<style>
+.jp-OutputArea-child:has(.as-saved):has(+ .jp-OutputArea-child .widget-vbox) { display: none }
+.jp-OutputArea-child:has(.as-saved) + .jp-OutputArea-child:has(.jupyter-widgets):not(
+:has(.widget-vbox)) { display: none }
+</style>"""
+
+
 class Pictured(widgets.VBox):
     """Controls above a card of HTML; without a kernel a page shows the card as it was saved."""
 
@@ -28,9 +37,15 @@ class Pictured(widgets.VBox):
         self._card = card
         self._note = note
 
-    def _repr_mimebundle_(self, **kwargs):
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return {**bundle, "text/html": f"<p>{self._note}</p>{self._card.value}"}
+    def as_saved(self) -> str:
+        """HTML of the picture, with a word on how to bring it to life."""
+        return f'<div class="as-saved"><p>{self._note}</p>{self._card.value}</div>'
+
+    def _ipython_display_(self):
+        display(HTML(GIVE_WAY + self.as_saved()))
+        live = super()._repr_mimebundle_()
+        live.pop("text/plain", None)  # the picture says it
+        display(live, raw=True)
 
 
 def reward_lab(completion: str, label: int = 1, *, reference_length: int = 30) -> Pictured:
@@ -138,29 +153,49 @@ def _slider(name: str, value: int, *, low: int, high: int, step: int) -> widgets
 
 
 class LiveCurves(TrainerCallback):
-    """Draws the training curves while they grow; `metrics` keeps the log, a dict for each step."""
+    """Shows a line for the latest step, and the training curves while they grow.
 
-    def __init__(self, every: int = 5):
-        self.every = every  # steps between two drawings
+    `every` is the number of steps between two drawings; None draws nothing, and the line is all.
+    `metrics` keeps the log, a dict for each step. A training that resumes shows a picture of its
+    own, of all steps.
+    """
+
+    def __init__(self, every: int | None = 5):
+        self.every = every
         self.metrics = []
-        self.handle = None  # of the picture in the notebook
+        self.line = None  # handle of the line in the notebook
+        self.handle = None  # of the picture under it
 
     def on_train_begin(self, args, state, control, **_):
         # A run that resumes from a checkpoint logs the later steps again
         self.metrics = [m for m in self.metrics if m["step"] <= state.global_step]
+        self.line = self.handle = None  # the cell that runs now shows its own
+        self._tell(f"step 0 of {state.max_steps}")
 
     def on_log(self, args, state, control, logs=None, **_):
         if "reward" in logs:
             self.metrics.append({"step": state.global_step, **logs})
-            if len(self.metrics) % self.every == 0:
+            reward = "none" if logs["reward"] is None else f"{logs['reward']:.2f}"
+            self._tell(f"step {state.global_step} of {state.max_steps}, reward {reward}")
+            if self.every and len(self.metrics) % self.every == 0:
                 self._show()
 
     def on_train_end(self, args, state, control, **_):
-        if self.metrics:
+        if self.every and self.metrics:
             self._show()
 
+    def _tell(self, words: str):
+        self.line = self._updated(self.line, HTML(words))
+
     def _show(self):
-        self.handle = self.handle or display(HTML(""), display_id=True)
-        if self.handle is not None:  # None outside of a notebook
-            picture = show.picture(report.draw(self.metrics), report.in_words(self.metrics))
-            self.handle.update(picture)
+        figure = report.draw(self.metrics, columns=1)
+        picture = show.picture(figure, report.in_words(self.metrics))
+        self.handle = self._updated(self.handle, picture)
+
+    @staticmethod
+    def _updated(handle, content):
+        """Shows the content in place of what the handle holds; outside of a notebook, nothing."""
+        handle = handle or display(HTML(""), display_id=True)
+        if handle is not None:  # None outside of a notebook
+            handle.update(content)
+        return handle

@@ -14,10 +14,7 @@ from ..profiles import ROOT
 
 FOLDER = ROOT / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-METADATA = {
-    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-    "language_info": {"name": "python"},
-}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
 def lasting(output) -> bool:
@@ -28,14 +25,16 @@ def lasting(output) -> bool:
 
 
 def tidied(notebook):
-    """The notebook without timestamps, and without widget ids that no reader's kernel knows."""
+    """The notebook without timestamps, and without widget ids that no reader's kernel knows; its
+    metadata are those that JupyterLab would write, so that a reader's save changes nothing."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.metadata.pop("execution", None)
             cell.outputs = [output for output in cell.outputs if lasting(output)]
             for output in cell.outputs:
                 output.get("data", {}).pop(WIDGET, None)
-    notebook.metadata = METADATA
+    language = notebook.metadata["language_info"]  # as the kernel that ran it describes it
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": language}
     return notebook
 
 

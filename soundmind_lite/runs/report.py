@@ -70,15 +70,15 @@ def smoothed(values: list[float], width: int = 5) -> list[float]:
     return means
 
 
-def draw(metrics: list[dict]):
+def draw(metrics: list[dict], *, columns: int = 3):
     """A figure of three panels over the steps: reward terms, spread within groups, and length and
-    KL. Bold lines are means of five steps."""
+    KL. Bold lines are means of five steps. `columns` is 3, or 1 for a narrow screen."""
     from matplotlib.figure import Figure
 
     steps = [entry["step"] for entry in metrics]
     width = 5 if len(metrics) >= LONG_RUN else 1
-    figure = Figure(figsize=(12, 4.4), layout="constrained")
-    terms, groups, drift = figure.subplots(1, 3)
+    figure = Figure(figsize=(12, 4.4) if columns == 3 else (6.4, 9.6), layout="constrained")
+    terms, groups, drift = figure.subplots(3 // columns, columns)
 
     def line(axes, key, label, colour, style):
         values = values_of(metrics, key)
@@ -104,7 +104,8 @@ def draw(metrics: list[dict]):
         right = drift.twinx()
         lengths += line(right, "kl", "KL to the reference (right axis)", PINK, "--")
         right.set(ylabel="KL", ylim=(0, None))
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "fontsize": 10}
+    depth = -0.16 if columns == 3 else -0.25
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, depth), "fontsize": 10}
     terms.legend(frameon=False, **below)
     groups.legend(frameon=False, **below)
     drift.legend(handles=lengths, frameon=False, **below)

@@ -119,9 +119,19 @@ def test_the_lab_moves_and_leaves_a_picture():
     assert "says entailed, the label says not-entailed" in card.value
     text.value = "<think><b>bold</b></think>\nAnswer: not-entailed"
     assert "&lt;b&gt;bold" in card.value
-    bundle = lab._repr_mimebundle_()
-    assert card.value in bundle["text/html"]
-    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert card.value in lab.as_saved()
+
+
+def test_a_lab_is_shown_as_a_picture_and_as_a_widget(monkeypatch):
+    """Two outputs, so that the picture is there where the widget's kernel isn't any more."""
+    shown = []
+    monkeypatch.setattr(widgets, "display", lambda output, **_: shown.append(output))
+    lab = widgets.reward_lab("Answer: entailed", label=1)
+    lab._ipython_display_()
+    picture, live = shown
+    assert lab.children[-1].value in picture.data
+    assert "application/vnd.jupyter.widget-view+json" in live
+    assert "text/html" not in live
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +193,7 @@ def test_the_planner_plans_again_for_another_card():
     assert "l4 on T4" in first
     where.value = "H100"
     assert "l4 on H100" in card.value
-    assert card.value in lab._repr_mimebundle_()["text/html"]
+    assert card.value in lab.as_saved()
 
 
 def test_curves_in_words():
