@@ -21,6 +21,13 @@ class AnswerLog:
         rank = processes().process_index
         self.own = path.with_stem(f"{path.stem}-{rank}") if rank else path
 
+    def beside(self) -> "AnswerLog":
+        """The log of a process beside this one: it knows the same answers, and writes a file of its
+        own."""
+        other = AnswerLog(self.path)
+        other.own = self.path.with_stem(f"{self.own.stem}-beside")
+        return other
+
     def files(self) -> list[Path]:
         """The files of all processes, also of an earlier start with more of them."""
         return sorted(self.path.parent.glob(f"{self.path.stem}*{self.path.suffix}"))

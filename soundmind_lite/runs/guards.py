@@ -16,6 +16,7 @@ from trl.trainer.utils import RepeatSampler, is_async_callable
 
 from ..audio import named
 from ..fast.decoding import check_file
+from ..fast.merged_sampling import MergedSampling
 from ..fast.shared_prefix import SharedPrefix
 from ..rewards import completion_text
 from ..trainer import AudioGRPOTrainer
@@ -174,7 +175,7 @@ class Guards:
             self.rollouts.write(records, self.num_generations)
 
 
-class GuardedTrainer(Guards, SamplingIsThePolicy, SharedPrefix, AudioGRPOTrainer):
+class GuardedTrainer(Guards, SamplingIsThePolicy, MergedSampling, SharedPrefix, AudioGRPOTrainer):
     """The trainer of a run."""
 
 

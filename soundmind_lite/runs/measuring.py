@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from accelerate.utils import gather_object
 
@@ -10,6 +11,7 @@ from ..evaluation import Answer
 from ..profiles import Profile
 from ..speech import evaluation as spoken_evaluation
 from .answers import AnswerLog
+from .beside import beside
 from .processes import processes, share
 
 KINDS = {"full": ("greedy", "sampled"), "short": ("greedy",), "none": ()}  # of a profile's `eval`
@@ -45,7 +47,8 @@ def measure(
     voice=None,
 ) -> Measurement:
     """Greedy answers to all rows, and sampled ones if the profile's `eval` is "full"; several
-    processes share them and all get all.
+    processes share them and all get all. Where a second core is free, one gives the greedy answers
+    and the other the sampled ones.
 
     Answers are written to `log` batch by batch, with the `step` of the training; those that are
     there aren't asked for again. With a `voice` the greedy answers are also spoken and transcribed,
@@ -55,7 +58,7 @@ def measure(
     started = time.time()
     shown = state.is_main_process
 
-    def answers(kind: str) -> list[Answer]:
+    def answers(kind: str, log: AnswerLog = log, shown: bool = shown) -> list[Answer]:
         what = f"{label}, {kind}"
         known = log.known(what)
         state.wait_for_everyone()  # until all have read, since what follows writes
@@ -82,7 +85,10 @@ def measure(
 
     nothing_to_change = control != "true" and setting.startswith("text")
     kinds = () if nothing_to_change else KINDS[profile.eval]
-    found = {kind: answers(kind) for kind in kinds}
+    sampled = partial(answers, "sampled", log.beside(), False) if "sampled" in kinds else None
+    with beside(sampled):
+        found = {kind: answers(kind) for kind in kinds if kind == "greedy"}
+    found |= {kind: answers(kind) for kind in kinds if kind != "greedy"}
     if not found:
         return Measurement(None, [])
     greedy = found["greedy"]
