@@ -4,21 +4,16 @@ A check prints that the answer is right, that it isn't finished, or what to look
 stops a notebook. The checks are in `checks`, a module for each notebook.
 """
 
-from .checking import outcome
-from .checks import (
-    evaluating,
-    grpo,
-    loading,
-    probing,
-    real,
-    rewards,
-    scaling,
-    speech,
-    starting,
-    training,
-)
+import importlib
+import pkgutil
 
-MODULES = (starting, loading, probing, rewards, grpo, training, evaluating, speech, scaling, real)
+from . import checks
+from .checking import outcome
+
+MODULES = [
+    importlib.import_module(f"{checks.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(checks.__path__)
+]
 CHECKS = {
     name: function
     for module in MODULES

@@ -1,13 +1,19 @@
-"""Rows of mini_alr with planted faults, for the audit exercise of notebook 01."""
+"""Planted faults: rows of mini_alr for the audit of notebook 01, losses for notebook 04.
+
+Look only after the exercise.
+"""
 
 import json
 import shutil
 from pathlib import Path
 
+import torch
+
 from .. import data
 from ..prompts import VERDICTS, chain_of_thought
+from .loss_parts import clipped_objective, group_advantages, low_variance_kl, token_mean
 
-FAULTS = {  # the ids of the rows with each fault; look only after the exercise
+FAULTS = {  # the ids of the rows with each fault
     "conflicts": ["0003", "0008"],
     "duplicates": ["0005", "0011"],
     "bad_audio": ["0002", "0009"],
@@ -51,3 +57,47 @@ def plant(folder: str | Path) -> Path:
             shutil.copy(row["question_audio"], clip)
     (folder / "dev.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
+
+
+def losses() -> dict:
+    """Four versions of `loss_parts.grpo_loss`, by letter: the same arguments, one fault each."""
+    return {"A": _loss_a, "B": _loss_b, "C": _loss_c, "D": _loss_d}
+
+
+def _advantages(given: dict) -> torch.Tensor:
+    return group_advantages(given["rewards"], given["num_generations"])[:, None]
+
+
+def _ratio(given: dict) -> torch.Tensor:
+    return torch.exp(given["log_probs"] - given["old_log_probs"])
+
+
+def _penalty(given: dict) -> torch.Tensor:
+    kl = low_variance_kl(given["log_probs"], given["reference_log_probs"])
+    return given["beta"] * kl * _ratio(given)
+
+
+def _token_losses(given: dict) -> torch.Tensor:
+    objective = clipped_objective(_ratio(given), _advantages(given), given.get("epsilon", 0.2))
+    return -objective + _penalty(given)
+
+
+def _loss_a(**given) -> torch.Tensor:
+    groups = given["rewards"].view(-1, given["num_generations"])
+    centred = (groups - groups.mean(1, keepdim=True)).flatten()
+    advantages = (centred / (given["rewards"].std() + 1e-4))[:, None]
+    objective = clipped_objective(_ratio(given), advantages, given.get("epsilon", 0.2))
+    return token_mean(-objective + _penalty(given), given["mask"])
+
+
+def _loss_b(**given) -> torch.Tensor:
+    return _token_losses(given).mean()
+
+
+def _loss_c(**given) -> torch.Tensor:
+    return token_mean(_token_losses(given) - 2 * _penalty(given), given["mask"])
+
+
+def _loss_d(**given) -> torch.Tensor:
+    objective = _ratio(given) * _advantages(given)
+    return token_mean(-objective + _penalty(given), given["mask"])

@@ -194,9 +194,9 @@ def test_pictures_have_alt_text_and_players_a_transcript(path):
 @every
 def test_set_up_and_badges_hold_to_the_one_address(path):
     setup, start = [cell.source for cell in cells(path)[:2]]
-    assert len(start.splitlines()) <= 3 and start.endswith("profile = lesson.start()"), (
-        "what a reader reads first, below the folded cell that fetches the course"
-    )
+    # what a reader reads first, below the folded cell that fetches the course
+    assert len(start.splitlines()) <= 3
+    assert start.endswith("profile = lesson.start()")
     assert setup == cells(LESSONS[0])[0].source, (
         f"{path.name}: its first code cell differs from that of 00"
     )
