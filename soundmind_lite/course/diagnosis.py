@@ -126,7 +126,10 @@ def _zero_std_groups(rollouts: list[dict]) -> Finding:
     groups = [group for step in groups_of(rollouts).values() for group in step.values()]
     flat = sum(len({round(r["advantage"], 6) for r in group}) == 1 for group in groups)
     what = f"zero-std groups: {flat} of {len(groups)}"
-    remedy = "all completions of a question earn the same: no advantage, no gradient"
+    remedy = (
+        "all completions of a question earn the same: no advantage, no gradient; if they earn "
+        "much, read them: is the task solved, or the reward hacked?"
+    )
     return Finding(what, flat < (1 - FEW) * len(groups), remedy)
 
 
@@ -141,6 +144,7 @@ def check_clipping(metrics: list[dict]) -> list[Finding]:
 def lora_norms(model) -> dict[str, float]:
     """Frobenius norm of each LoRA B matrix, by parameter name.
 
-    They start at exactly 0, so a norm of 0 means that the layer hasn't moved.
+    They start at exactly 0: a norm of 0 means that no gradient has arrived at the layer. A norm
+    above 0 means that one has, not that something useful was learned.
     """
     return {name: p.norm().item() for name, p in model.named_parameters() if "lora_B" in name}

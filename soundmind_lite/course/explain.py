@@ -87,7 +87,10 @@ def format_fault(text: str) -> str | None:
         return f"{CLOSE} comes before {OPEN}"
     if not reasoning_of(text).strip():
         return "the thought is empty"
+    after = text.partition(CLOSE)[2]
     if parse_answer(text) is None:
+        if "\n" not in after and parse_answer(after) is not None:
+            return f"the answer must be on a line of its own, after {CLOSE}"
         return "there is no answer line after the thought"
     return "there is text between the thought and the answer line"
 

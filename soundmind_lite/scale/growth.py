@@ -61,17 +61,16 @@ def draw(growth: dict[str, list[dict]]):
     """`(figure, words)` of what `measure` found, with a panel for each size that changes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.5, 3.2), layout="constrained")
-    panels = figure.subplots(1, len(growth), sharey=True)
+    figure = Figure(figsize=(5.6, 2.6 * len(growth)), layout="constrained")  # also for phones
+    panels = figure.subplots(len(growth), sharey=True)
     for panel, (axis, points) in zip(panels, growth.items()):
         sizes = [point[axis] for point in points]
         plain = [point["plain_s"] for point in points]
         shared = [point["shared_s"] for point in points]
         panel.plot(sizes, plain, "--o", color=ORANGE, label="plain")
         panel.plot(sizes, shared, "-s", color=BLUE, label="shared prefix")
-        panel.set(xlabel=NAMES[axis], ylim=(0, None))
-    panels[0].set(ylabel="seconds of a step")
-    panels[0].legend(fontsize=9)
+        panel.set(xlabel=NAMES[axis], ylabel="seconds of a step", ylim=(0, None))
+    panels[0].legend()
     panels_in_words = "; ".join(in_words(axis, points) for axis, points in growth.items())
     return figure, f"Seconds of a GRPO step, plain and with a shared prefix, {panels_in_words}."
 

@@ -91,7 +91,10 @@ class Plan:
         if sum(self.memory.lasting.values()) <= self.limit_gb:
             phase = self.memory.phases[self.memory.peak]
             largest = max(phase, key=phase.get)
-            return f"{largest}: {REMEDIES[largest]}"
+            remedy = REMEDIES[largest]
+            if self.run.gradient_checkpointing:
+                remedy = remedy.removesuffix(", or set gradient_checkpointing=True")
+            return f"{largest}: {remedy}"
         smaller = "take a smaller model"
         return f"weights: {smaller if self.run.load_in_4bit else smaller + ', or 4-bit weights'}"
 

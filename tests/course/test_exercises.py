@@ -3,17 +3,27 @@
 The right answers are the solution notebooks, which are run as tests of their own.
 """
 
+import random
 import re
+import warnings
 
+import nbformat
 import numpy as np
 import pytest
+from conftest import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from soundmind_lite import rewards, speech
-from soundmind_lite.course import estimators, exercises
+from soundmind_lite import data, evaluation, rewards, speech
+from soundmind_lite.course import chains, exercises, planted, short_runs
 from soundmind_lite.course.checking import outcome
-from soundmind_lite.models import audio_token_count
+from soundmind_lite.course.checks.rewards import FORMAT_CASES, format_completions
+from soundmind_lite.course.explain import format_fault
 from soundmind_lite.speech import spoken
+from soundmind_lite.tiny import data as tiny_data
+from soundmind_lite.tiny import syllogisms
 
+PIECES = ("<think>", "</think>", "a", " ", "\n", "\r", "\t", "Answer: entailed", "Answer: no")
 CHECKS = {
     name.removeprefix("check_").replace("_", "."): check for name, check in exercises.CHECKS.items()
 }
@@ -32,37 +42,93 @@ def test_a_wrong_answer_is_diagnosed(number, answer, diagnosis):
 
 
 @pytest.mark.parametrize("number", CHECKS)
-def test_every_check_carries_a_wrong_answer(number):
-    assert CHECKS[number].refused
+def test_every_check_carries_three_wrong_answers(number):
+    refused = getattr(CHECKS[number], "refused", ())
+    assert len(refused) >= 3
+    assert len({diagnosis for _, diagnosis in refused}) >= 2, "they teach more than one thing"
 
 
-def test_no_check_is_missing():
-    assert len(CHECKS) == 41
-    assert len(WRONG) >= 70
+def test_every_exercise_has_its_check_and_every_check_its_exercise():
+    asked = []
+    for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        asked += re.findall(r"^### Exercise ([\d.]+) · ", prose, flags=re.MULTILINE)
+    assert sorted(asked) == sorted(CHECKS)
 
 
-def pass_at_k(n, c, k):
-    return estimators.pass_at_k(samples=n, correct=c, k=k)
+def test_no_two_modules_check_the_same_exercise():
+    defined = [
+        name
+        for module in exercises.MODULES
+        for name, check in vars(module).items()
+        if name.startswith("check_") and check.__module__ == module.__name__
+    ]
+    assert len(defined) == len(set(defined)) == len(CHECKS)
 
 
-def audio_tokens(seconds):
-    return int(audio_token_count(round(100 * seconds)))
+def audited(tmp_path) -> dict:
+    """What the library's audit finds in the folder of exercise 01.3."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        folder = planted.plant(tmp_path)
+        found = data.audit(data.load_alr(folder, "dev"))
+    kinds = {"conflicts": found.conflicts, "bad_audio": found.bad_audio}
+    ids = {kind: [name for name, _ in findings] for kind, findings in kinds.items()}
+    pairs = " ".join(f"{name} {other}" for name, other in found.duplicates)
+    return ids | {"duplicates": re.findall(r"\bdev/\d{4}\b", pairs)}
 
 
-@pytest.mark.parametrize(
-    ("number", "function"),
-    [
-        ("02.1", audio_tokens),
-        ("02.3", pass_at_k),
-        ("03.1", rewards.text_length_reward),
-        ("03.4", rewards.answer_reward),
-        ("08.1", speech.word_error_rate),
-        ("08.2", spoken.heard_verdict),
-    ],
-)
-def test_the_library_passes_the_checks_that_ask_for_it(number, function):
-    verdict, message = outcome(number, CHECKS[number], function)
+def not_entailed_row() -> dict:
+    problem = syllogisms.draw(random.Random(0), label=False)
+    return tiny_data.row("0001", problem)
+
+
+# Exercises that ask for something the library has, and the library's answer
+LIBRARY = {
+    "01.5": not_entailed_row(),
+    "03.1": rewards.text_length_reward,
+    "03.2": rewards.has_text_format,
+    "05.2": short_runs.short_thought_reward,
+    "06.1": evaluation.paired_p,
+    "07.2": chains.follows_from,
+    "08.1": speech.word_error_rate,
+    "08.2": spoken.spoken_verdict,
+}
+
+
+@pytest.mark.parametrize(("number", "answer"), LIBRARY.items(), ids=LIBRARY)
+def test_the_library_passes_the_checks_that_ask_for_it(number, answer):
+    verdict, message = outcome(number, CHECKS[number], answer)
     assert verdict, message
+
+
+def test_the_librarys_audit_passes_its_exercise(tmp_path):
+    verdict, message = outcome("01.3", CHECKS["01.3"], audited(tmp_path))
+    assert verdict, message
+
+
+def test_the_format_is_compared_on_completions_of_both_kinds():
+    accepted = [text for text in format_completions() if rewards.has_text_format(text)]
+    assert 10 <= len(accepted) <= len(format_completions()) / 10
+    by_hand = [rewards.has_text_format(text) for text in FORMAT_CASES]
+    assert by_hand == [True] * 5 + [False] * (len(by_hand) - 5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(format_completions()))
+def test_a_format_that_differs_from_the_librarys_anywhere_is_refused(completion):
+    def differs_once(text):
+        return rewards.has_text_format(text) != (text == completion)
+
+    verdict, message = outcome("03.2", CHECKS["03.2"], differs_once)
+    assert verdict is False
+    assert ("refuses" if rewards.has_text_format(completion) else "accepts") in message
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
+def test_a_format_has_a_fault_or_is_the_librarys(text):
+    assert (format_fault(text) is None) == rewards.has_text_format(text)
 
 
 def stub(*_, **__):
@@ -99,7 +165,7 @@ def test_nothing_stops_a_notebook(number, solution, capsys):
 
 
 def test_an_unknown_exercise_is_named():
-    with pytest.raises(ValueError, match=r"no exercise '09\.9'"):
+    with pytest.raises(ValueError, match=r"no exercise '11\.9'"):
         exercises.check("11.9", 1)
 
 

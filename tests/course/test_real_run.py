@@ -39,7 +39,7 @@ def in_folder(tmp_path, monkeypatch):
 def test_the_cells_are_the_same_for_the_published_layout(published_checkpoint, in_folder, tmp_path):
     """A narrow checkpoint, in 4 bits, with the checkpoint's own talker."""
     printed = in_folder("l4", model=str(published_checkpoint))
-    result = json.loads((tmp_path / "runs" / "09_l4" / "result.json").read_text())
+    result = json.loads((tmp_path / "runs" / "11_l4" / "result.json").read_text())
     assert result["sizes"]["load_in_4bit"]
     assert (result["steps"], result["before"]["n"], result["after"]["n"]) == (30, 8, 8)
     assert "resumes from checkpoint-15" in printed
@@ -49,10 +49,10 @@ def test_the_cells_are_the_same_for_the_published_layout(published_checkpoint, i
 @pytest.mark.slow
 def test_a_lost_session_continues(in_folder, tmp_path):
     sizes = dict(prompts_per_step=1, per_device_train_batch_size=2)
-    assert "begins in runs/09_tiny" in in_folder("tiny", until="run.train(", **sizes)
-    run = tmp_path / "runs" / "09_tiny"
-    assert "continues in runs/09_tiny" in in_folder("tiny", **sizes)
+    assert "begins in runs/11_tiny" in in_folder("tiny", until="run.train(", **sizes)
+    run = tmp_path / "runs" / "11_tiny"
+    assert "continues in runs/11_tiny" in in_folder("tiny", **sizes)
     assert [line["step"] for line in read_lines(run / "metrics.jsonl")] == list(range(1, 31))
     assert len(read_lines(run / "completions.jsonl")) == 60
     assert (run / "result.json").exists()
-    assert "begins in runs/09_tiny-2" in in_folder("tiny", until="from contextlib", **sizes)
+    assert "begins in runs/11_tiny-2" in in_folder("tiny", until="from contextlib", **sizes)

@@ -1,86 +1,178 @@
-"""Checks of notebook 03: rule-based rewards."""
+"""Checks of notebook 03: rule-based rewards, from the length to the published reward."""
+
+import itertools
 
 from ... import rewards
 from ...data import load_alr
-from ...evaluation import quotes_premises
-from ...prompts import VERDICTS, chain_of_thought
-from ..checking import Wrong, call, expect, near, numbers, refuses, text
-from ..explain import explain
+from ..checking import Wrong, call, expect, refuses, text
+from ..explain import format_fault
 from ..published import published_reward
-from .starting import first_question
 
-GOOD = (
-    "<think>all cats are dogs, all dogs are birds, so all cats are birds</think>\nAnswer: entailed"
-)
+THOUGHT = "all cats are dogs, all dogs are birds, so all cats are birds"
+GOOD = f"<think>{THOUGHT}</think>\nAnswer: entailed"
+
+
+def _words(completion: str) -> int:
+    return len(rewards.reasoning_of(completion).split())
 
 
 def _without_cap(completions, reference_length, **_):
-    words = [len(rewards.reasoning_of(completion).split()) for completion in completions]
-    return [count / reference for count, reference in zip(words, reference_length)]
+    pairs = zip(completions, reference_length)
+    return [_words(completion) / reference for completion, reference in pairs]
+
+
+def _of_all_words(completions, reference_length, **_):
+    pairs = zip(completions, reference_length)
+    return [min(1, len(completion.split()) / reference) for completion, reference in pairs]
+
+
+def _of_an_open_thought(completions, reference_length, **_):
+    thoughts = [c.partition("<think>")[2].partition("</think>")[0] for c in completions]
+    return [min(1, len(t.split()) / reference) for t, reference in zip(thoughts, reference_length)]
+
+
+def _of_the_first_reference(completions, reference_length, **_):
+    return [min(1, _words(completion) / reference_length[0]) for completion in completions]
+
+
+def _upside_down(completions, reference_length, **_):
+    pairs = zip(completions, reference_length)
+    return [min(1, reference / max(1, _words(completion))) for completion, reference in pairs]
 
 
 @refuses(_without_cap, "not capped")
+@refuses(_of_all_words, "all words of the completion")
+@refuses(_of_an_open_thought, "never closed must earn nothing")
+@refuses(_of_the_first_reference, "its own reference length")
+@refuses(_upside_down, "L / L_ref, not L_ref / L")
 def check_03_1(length_reward):
     texts = [
         "<think>one two three</think>\nAnswer: entailed",
         "<think>" + "word " * 40 + "</think>",
         "no thought at all",
         "<think>never closed",
+        "<think>one two</think>\nAnswer: entailed",
     ]
-    found = call(length_reward, texts, reference_length=[6, 20, 5, 5], label=[1, 1, 1, 1])
+    columns = {"reference_length": [6, 20, 5, 5, 10], "label": [1, 1, 1, 1, 1]}
+    found = call(length_reward, texts, **columns)
+    characters = "You count characters. L is in words."
+    whole = "You count all words of the completion. Only those inside the closed thought count."
+    first = "Each completion has its own reference length: pair them with zip."
     mistakes = {
         "The reward is not capped: twice the length must not pay twice. Use min(1, …).": (
-            [0.5, 2.0, 0.0, 0.0]
+            [0.5, 2.0, 0.0, 0.0, 0.2]
         ),
-        "You count characters. L is in words.": [1.0, 1.0, 0.0, 0.0],
-        "You count all words of the completion. Only those inside the closed thought count.": (
-            [4 / 6, 1.0, 0.8, 0.4]
+        characters: [1.0, 1.0, 0.0, 0.0, 0.7],
+        whole: _of_all_words(texts, **columns),
+        first: _of_the_first_reference(texts, **columns),
+        "The words are divided by the reference: L / L_ref, not L_ref / L.": (
+            _upside_down(texts, **columns)
         ),
         "A thought that is never closed must earn nothing, or the model learns never to stop.": (
-            [0.5, 1.0, 0.0, 0.4]
+            _of_an_open_thought(texts, **columns)
         ),
     }
     expect(
         found,
-        [0.5, 1.0, 0.0, 0.0],
+        [0.5, 1.0, 0.0, 0.0, 0.2],
         mistakes=mistakes,
-        otherwise="For four completions (3 of 6 words, 40 of 20, no thought, an open thought):",
+        otherwise="For 3 of 6 words, 40 of 20, no thought, an open thought, and 2 of 10:",
     )
 
 
-FORMAT_CASES = (
-    (GOOD, True, "the requested format"),
-    (GOOD + "\n\n", True, "blank lines at the end, which are harmless"),
-    ("Answer: entailed", False, "an answer without a thought"),
-    ("<think></think>\nAnswer: entailed", False, "an empty thought"),
-    ("<think>because\nAnswer: entailed", False, "a thought that is never closed"),
-    (GOOD + "\nor maybe not", False, "words after the answer line"),
-    ("Sure! " + GOOD, False, "words before the thought"),
-    ("<think>a</think><think>b</think>\nAnswer: entailed", False, "two thoughts"),
-    ("<think>a</think>\nAnswer: entailed or not-entailed", False, "two verdicts in one answer"),
-    ("<think>a</think>\nAnswer: maybe", False, "an answer that is neither verdict"),
-    ("</think>a<think>\nAnswer: entailed", False, "the tags in the wrong order"),
-    (
-        "<think>x</think>\nI am sure.\nAnswer: entailed",
-        False,
-        "words between the thought and the answer line",
-    ),
-    ("<think>  \n </think>\nAnswer: entailed", False, "a thought of white space only"),
-    ("<think>a</think> Answer: entailed", True, "an answer line that follows on the same line"),
-)
+FORMAT_CASES = {
+    GOOD: "the requested format",
+    f"{GOOD}\n\n": "blank lines at the end, which are harmless",
+    f"\n  {GOOD}": "white space before the thought, which is harmless",
+    "<think>a</think>\n\nAnswer: entailed": "a blank line before the answer line",
+    "<think>a</think>\nanswer: NOT ENTAILED.": "a spelling that parse_answer accepts",
+    "Answer: entailed": "an answer without a thought",
+    "<think></think>\nAnswer: entailed": "an empty thought",
+    "<think>  \n </think>\nAnswer: entailed": "a thought of white space only",
+    "<think>because\nAnswer: entailed": "a thought that is never closed",
+    f"{GOOD}\nor maybe not": "words after the answer line",
+    f"Sure! {GOOD}": "words before the thought",
+    "a</think>\nAnswer: entailed": "a thought that is never opened",
+    "</think>a<think>\nAnswer: entailed": "the tags in the wrong order",
+    "<think>a</think><think>b</think>\nAnswer: entailed": "two thoughts",
+    "<think>a <think>b</think>\nAnswer: entailed": "<think> twice",
+    "<think>a</think> b</think>\nAnswer: entailed": "</think> twice",
+    "<think>a</think>\nAnswer: entailed or not-entailed": "two verdicts in one answer line",
+    "<think>a</think>\nAnswer: maybe": "an answer that is neither verdict",
+    "<think>a</think>\nI am sure.\nAnswer: entailed": "words between thought and answer line",
+    "<think>a</think>\nAnswer: entailed\nAnswer: entailed": "two answer lines",
+    "<think>a</think> Answer: entailed": "an answer that is not on a line of its own",
+    "<think>a\nAnswer: entailed</think>": "an answer line inside the thought",
+}
+
+
+def format_completions() -> list[str]:
+    """Completions put together from good and bad parts, for the comparison with the library."""
+    starts = ("", "<think>", " <think>", "Well: <think>", "<think>a<think>", "</think><think>")
+    thoughts = ("", " \n", "a", "a\nb", "Answer: entailed\n")
+    ends = ("", "</think>", "</think>\n", "</think>\n\n ", "</think>.\n", "</think>\n</think>\n")
+    answers = (
+        "",
+        "Answer: entailed",
+        "answer: Not Entailed.",
+        "Answer: not-entailed\n",
+        "Answer: entailed, surely",
+        "The answer is entailed",
+        "Answer: entailed\nAnswer: entailed",
+    )
+    return ["".join(parts) for parts in itertools.product(starts, thoughts, ends, answers)]
+
+
+def _never_counts_the_opening(text):
+    text = text.strip()
+    thought, _, rest = text.removeprefix("<think>").partition("</think>")
+    if text.count("</think>") != 1 or not text.startswith("<think>"):
+        return False
+    return bool(thought.strip()) and "\n" not in rest.strip() and _ends_in_a_line(rest)
+
+
+def _ends_in_a_line(rest):
+    return rest.lstrip(" ").startswith("\n") and rewards.parse_answer(rest) is not None
+
+
+def _on_the_same_line(text):
+    thought, _, rest = text.strip().removeprefix("<think>").partition("</think>")
+    one = text.count("<think>") == 1 and text.count("</think>") == 1
+    form = one and text.strip().startswith("<think>") and "\n" not in rest.strip()
+    return bool(form and thought.strip()) and rewards.parse_answer(rest) is not None
+
+
+def _with_words_between(text):
+    return rewards.reasoning_of(text).strip() != "" and rewards.parse_answer(text) is not None
 
 
 @refuses(lambda completion: True, "accepts an answer without a thought")
 @refuses(lambda completion: False, "refuses the requested format")
+@refuses(_never_counts_the_opening, "accepts <think> twice")
+@refuses(_on_the_same_line, "accepts an answer that is not on a line of its own")
+@refuses(_with_words_between, "accepts words before the thought")
+@refuses(lambda text: text == GOOD, "refuses blank lines at the end")
+@refuses(lambda text: rewards.has_text_format(text) and "\nb" not in text, "refuses '<think>a\\nb")
 def check_03_2(has_format):
-    for completion, accepted, description in FORMAT_CASES:
-        if bool(call(has_format, completion)) != accepted:
-            action = "refuses" if accepted else "accepts"
-            raise Wrong(f"Your function {action} {description}: {completion!r:.90}")
-    return f"All {len(FORMAT_CASES)} cases, the adversarial ones too."
+    for completion, description in FORMAT_CASES.items():
+        _compare_format(has_format, completion, f"{description}: {completion!r:.90}")
+    generated = format_completions()
+    for completion in generated:
+        fault = format_fault(completion)
+        _compare_format(has_format, completion, f"{completion!r}: {fault or 'that is the format'}")
+    cases = len(FORMAT_CASES) + len(generated)
+    return f"Yours and the library's has_text_format agree on all {cases:,} completions."
+
+
+def _compare_format(has_format, completion: str, description: str) -> None:
+    accepted = rewards.has_text_format(completion)
+    if bool(call(has_format, completion)) != accepted:
+        action = "refuses" if accepted else "accepts"
+        raise Wrong(f"Your function {action} {description}.")
 
 
 @refuses("Answer: entailed", "doesn't find it where it looks")
+@refuses("<answer>entailed</answer>", "doesn't find it where it looks")
 @refuses("Answer:", "a verdict is not")
 @refuses("<answer>no</answer> Answer:", "Which verdict")
 @refuses(["x"], "Expected a string")
@@ -101,110 +193,3 @@ def check_03_3(magic):
             "reward look for it? (Hint 2.)"
         )
     raise Wrong(f"{at_most} Which verdict does the reward take for the truth on every row?")
-
-
-def _finds_the_word(completions, label):
-    return [2.0 if "entailed" in completion.lower() else 0.0 for completion in completions]
-
-
-def _pays_one(completions, label):
-    pairs = zip(completions, label)
-    return [float(rewards.parse_answer(completion) == VERDICTS[y]) for completion, y in pairs]
-
-
-@refuses(_finds_the_word, "'not-entailed' is still read as entailed")
-@refuses(_pays_one, "the wrong amount")
-def check_03_4(fixed_reward):
-    cases = (
-        ("<think>why</think>\nAnswer: entailed", 1, 2.0, "a gold answer of label 1 earns nothing"),
-        (
-            "<think>why</think>\nAnswer: not-entailed",
-            0,
-            2.0,
-            "a gold answer of label 0 earns nothing",
-        ),
-        (
-            "<think>why</think>\nAnswer: entailed.",
-            1,
-            2.0,
-            "the full stop at the end still spoils the answer",
-        ),
-        (
-            "<think>why</think>\nAnswer: not entailed",
-            0,
-            2.0,
-            "'not entailed' with a space is a spelling that the data uses",
-        ),
-        (
-            "<think>why</think>\nAnswer: not-entailed",
-            1,
-            0.0,
-            "'not-entailed' is still read as entailed",
-        ),
-        (
-            "<think>why</think>\nAnswer: entailed",
-            0,
-            0.0,
-            "the truth must come from the label, not from the text",
-        ),
-        ("<answer>entailed</answer> Answer:", 1, 0.0, "the fixed string still pays"),
-        (
-            "Answer: entailed\nAnswer: not-entailed\nWho knows?",
-            0,
-            0.0,
-            "an answer in the middle must not count; only the last line does",
-        ),
-    )
-    for completion, label, expected, fault in cases:
-        found = numbers(call(fixed_reward, [completion], label=[label]))
-        if expected and near(found, [1.0]):
-            raise Wrong("The right rows, but the wrong amount: a right verdict earns 2.0.")
-        if not near(found, [expected]):
-            raise Wrong(
-                f"For {completion!r} with label {label} expected {expected}, "
-                f"got {found[0] if found else found}: {fault}."
-            )
-    return "Every gold answer earns its reward now, and the fixed string doesn't."
-
-
-@refuses("la la", "It earns 0.00 of 4")
-def check_03_5(hack):
-    row = first_question()
-    terms = explain(text(hack), row["label"], reference_length=25)
-    total = sum(term.reward for term in terms)
-    if total < 4:
-        lacking = next(term for term in terms if term.reward < term.maximum)
-        raise Wrong(f"It earns {total:.2f} of 4. {lacking.name}: {lacking.reason}.")
-    if quotes_premises(row, hack):
-        raise Wrong(
-            "That states both premises and the conclusion, so it might pass for reasoning. "
-            "Use words that have nothing to do with the question."
-        )
-    return (
-        "A reward of 4 without any reasoning. Half of the time, that is: here you knew the verdict."
-    )
-
-
-@refuses(lambda completions, **_: [1.0] * len(completions), "a thought of 40 times")
-def check_03_6(grounded):
-    row = first_question()
-    premises = [row[name] for name in ("major_premise", "minor_premise", "conclusion")]
-    columns = {
-        "major_premise": [row["major_premise"]],
-        "minor_premise": [row["minor_premise"]],
-        "conclusion": [row["conclusion"]],
-    }
-    honest = f"<think>{chain_of_thought(row['reasoning'])}</think>\nAnswer: entailed"
-    lazy = "<think>" + "so " * 40 + "</think>\nAnswer: entailed"
-    outside = f"<think>hm</think> {' '.join(premises)}\nAnswer: entailed"
-    cases = (
-        (honest, True, "an honest thought"),
-        (lazy, False, "a thought of 40 times 'so'"),
-        (outside, False, "premises outside the thought"),
-    )
-    for completion, pays, description in cases:
-        reward = numbers(call(grounded, [completion], **columns))[0]
-        if (reward > 0.5) != pays:
-            wanted = "more" if pays else "less"
-            raise Wrong(f"It pays {reward:.2f} for {description}; expected {wanted} than 0.5.")
-    return "The loophole is smaller, not closed: copying the premises isn't reasoning either."

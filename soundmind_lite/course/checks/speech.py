@@ -1,20 +1,51 @@
-"""Checks of notebook 08: speech."""
+"""Checks of notebook 08: spoken answers."""
 
-from ..checking import Wrong, call, expect, near, number, numbers, refuses
+import difflib
+from collections import Counter
+
+from ..checking import Wrong, call, entries, near, number, refuses
 
 
-def _word_by_word(meant, heard):
-    pairs = zip(meant.split(), heard.split())
-    return sum(a != b for a, b in pairs) / len(meant.split())
+def _word_by_word(reference, transcript):
+    pairs = zip(reference.split(), transcript.split())
+    return sum(a != b for a, b in pairs) / len(reference.split())
+
+
+def _in_any_order(reference, transcript):
+    words, found = Counter(reference.split()), Counter(transcript.split())
+    errors = max((words - found).total(), (found - words).total())
+    return errors / len(reference.split())
+
+
+def _edits(words, found):
+    row = list(range(len(found) + 1))
+    for i, word in enumerate(words, 1):
+        above, row = row, [i]
+        for j, other in enumerate(found, 1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (word != other)))
+    return row[-1]
+
+
+def _per_word_of_the_transcript(reference, transcript):
+    words, found = reference.split(), transcript.split()
+    return _edits(words, found) / max(1, len(found))
+
+
+def _by_character(reference, transcript):
+    return _edits(reference, transcript) / len(reference)
 
 
 @refuses(_word_by_word, "one word extra")
+@refuses(_in_any_order, "order of the words counts")
+@refuses(_per_word_of_the_transcript, "divide by the words of the reference")
+@refuses(_by_character, "counts characters")
 def check_08_1(my_wer):
     cases = (
         ("all cats are dogs", "all cats are dogs", 0.0, "equal texts"),
         ("all cats are dogs", "all cats or dogs", 0.25, "one word substituted"),
         ("all cats are dogs", "all cats dogs", 0.25, "one word missing"),
         ("all cats are dogs", "all the cats are dogs", 0.25, "one word extra"),
+        ("all cats are dogs", "all dogs are cats", 0.5, "two words exchanged"),
         ("answer entailed", "", 1.0, "an empty transcript"),
         ("yes", "no no no", 3.0, "more errors than words"),
         (
@@ -24,26 +55,39 @@ def check_08_1(my_wer):
             "a shift: one missing, one substituted, one extra",
         ),
     )
-    for meant, heard, expected, description in cases:
-        found = number(call(my_wer, meant, heard))
-        if near(found, expected):
-            continue
-        diagnosis = (
-            f"{description}: {meant!r} transcribed as {heard!r} has a WER of {expected}, "
-            f"you gave {found:.3g}."
-        )
-        if found > expected:
-            diagnosis += (
-                " If you compare word by word, one missing word spoils all that follow: "
-                "align them first."
+    for reference, transcript, expected, description in cases:
+        found = number(call(my_wer, reference, transcript))
+        if not near(found, expected):
+            hint = _hint(reference, transcript, found=found, expected=expected)
+            raise Wrong(
+                f"{description}: {reference!r} transcribed as {transcript!r} has a WER of "
+                f"{expected}, you gave {found:.3g}.{hint}"
             )
-        raise Wrong(diagnosis)
-    return "jiwer counts the same."
+    return "jiwer, which the library calls, counts the same."
+
+
+def _hint(reference, transcript, *, found, expected) -> str:
+    if near(found, _by_character(reference, transcript)):
+        return " Your function counts characters; split both strings into words."
+    if near(found, _per_word_of_the_transcript(reference, transcript)):
+        return " The errors are right; divide by the words of the reference, not the transcript."
+    if near(found, _in_any_order(reference, transcript)) and found < expected:
+        return " The order of the words counts: align the two, don't compare them as sets."
+    if found > expected:
+        return " Compared word by word, one missing word spoils all that follow: align them first."
+    return ""
+
+
+def _similar(transcript):
+    verdicts = {"answer entailed": "entailed", "answer not entailed": "not-entailed"}
+    close = difflib.get_close_matches(transcript.lower(), verdicts)
+    return verdicts[close[0]] if close else None
 
 
 @refuses(lambda transcript: "entailed" if "entailed" in transcript else None, "you gave 'entailed'")
 @refuses(lambda transcript: "not-entailed" if "not" in transcript else None, "you gave None")
-def check_08_2(heard_verdict):
+@refuses(_similar, "a likely word is a guess")
+def check_08_2(verdict_of):
     cases = (
         ("Answer, entailed.", "entailed"),
         ("So nothing follows. Answer: not entailed.", "not-entailed"),
@@ -55,82 +99,75 @@ def check_08_2(heard_verdict):
         ("The details. Answer, detailed.", None),
         ("It is not entailed.", None),
         ("Answer curtailed.", None),
+        ("Answer, not entirely.", None),
     )
+    wrong = []
     for transcript, expected in cases:
         try:
-            found = heard_verdict(transcript)
+            found = verdict_of(transcript)
         except AttributeError as error:
             raise Wrong(f"For {transcript!r} it raised: {error}") from error
         if found != expected:
-            raise Wrong(f"{transcript!r} is {expected!r}, you gave {found!r}.")
+            wrong.append(f"{transcript!r} is {expected!r}, you gave {found!r}.")
+    if wrong:
+        guess = " Where the words differ, a likely word is a guess, and a guess is no verdict."
+        raise Wrong(wrong[0] + (guess if "is None" in wrong[0] else ""))
+    return "What isn't said in the required form is no verdict."
 
 
-def _counts_every_word(transcripts, reference_words, **_):
-    pairs = zip(transcripts, reference_words)
-    return [0.75 * min(1, len(t.split()) / reference) for t, reference in pairs]
+FAULTS = {
+    "A": (
+        "normaliser",
+        'both spellings sound the same, so no listener loses anything: "3" is "three".',
+    ),
+    "B": ("ASR", "a person understands the clip, so the error arose in the transcription."),
+    "C": ("voice", "neither ASR nor a person gets the words, so they aren't in the sound."),
+    "D": ("model", "nothing was lost on the way; the answer isn't in the form that was asked for."),
+}
 
 
-def _counts_spellings(transcripts, reference_words, **_):
-    pairs = zip(transcripts, reference_words)
-    return [0.75 * min(1, len(set(t.split())) / reference) for t, reference in pairs]
+def _faults(**changed):
+    return {letter: fault for letter, (fault, _) in FAULTS.items()} | changed
 
 
-@refuses(_counts_every_word, "repetition pays")
-@refuses(_counts_spellings, "Use speech.normalised")
-def check_08_3(reward):
-    texts = [
-        "so so so so so so",
-        "all poets are robins",
-        "All poets. All poets! are robins; some wizards too",
-        "",
-    ]
-    mistakes = {
-        "Every word counts, not each different one: repetition pays.": [0.75, 0.75, 0.675, 0.0],
-        "The weight of 0.75 is missing.": [0.25, 1.0, 0.7, 0.0],
-        "The cap is missing: min(1, …).": [0.1875, 1.5, 0.525, 0.0],
-        "Case or punctuation makes words different. Use speech.normalised.": (
-            [0.1875, 0.75, 0.6, 0.0]
-        ),
-    }
-    expect(
-        numbers(call(reward, texts, reference_words=[4, 2, 10, 4], label=[1] * 4)),
-        [0.1875, 0.75, 0.525, 0.0],
-        mistakes=mistakes,
-        otherwise="For 1, 4, 7 and 0 different words against 4, 2, 10 and 4:",
-    )
+@refuses(dict.fromkeys("ABCD", "ASR"), "A: it isn't the ASR")
+@refuses(_faults(C="ASR"), "C: it isn't the ASR")
+@refuses(_faults(B="voice"), "B: it isn't the voice")
+@refuses(_faults(D="normaliser"), "D: it isn't the normaliser")
+def check_08_3(component):
+    entries(component, FAULTS, choices=("voice", "ASR", "normaliser", "model"))
+    for letter, (fault, reason) in FAULTS.items():
+        if component[letter] != fault:
+            raise Wrong(f"{letter}: it isn't the {component[letter]}; {reason}")
+    return "Each needs another remedy, and a lower WER shows none of them."
 
 
-def _counts_slow_speech(seconds, reference_seconds, **_):
-    pairs = zip(seconds, reference_seconds)
-    return [0.75 * min(1, spoken / reference) for spoken, reference in pairs]
+REPORTS = ("text", "transcript", "the higher of the two")
+NOT_THE_REPORT = {
+    "text": "It would be the same if the voice were silent, so it doesn't measure speech.",
+    "the higher of the two": "Choosing after the measurement reports luck.",
+}
+NOT_THE_REASON = {
+    "b": "That is true, and why the WER and the text's accuracy stand beside it; but it speaks for "
+    "the text, not for the transcript.",
+    "c": "The paper doesn't say how it read its verdicts; equal digits only suggest it.",
+    "d": "A figure isn't chosen for its size.",
+}
 
 
-def _counts_words_alone(words, reference_seconds, **_):
-    pairs = zip(words, reference_seconds)
-    return [0.75 * min(1, 0.6 * count / reference) for count, reference in pairs]
-
-
-@refuses(_counts_slow_speech, "however slow")
-@refuses(_counts_words_alone, "not the words' time alone")
-def check_08_4(reward):
-    mistakes = {
-        "Seconds count however slow the speech: take the smaller of T and the time that the "
-        "words take.": [0.75, 0.75, 0.375, 0.75],
-        "The weight of 0.75 is missing.": [1.0, 0.5, 0.5, 0.0],
-        "The cap is missing: min(1, …).": [1.125, 0.375, 0.375, 0.0],
-        "T′ is the smaller of the two, not the words' time alone.": [0.75, 0.375, 0.75, 0.0],
-        "A minute has 60 seconds: at 100 words a minute a word takes 0.6 s.": (
-            [0.025, 0.00625, 0.01875, 0.0]
-        ),
-    }
-    spoken = {
-        "seconds": [18.0, 30.0, 6.0, 9.0],
-        "words": [40, 10, 30, 0],
-        "reference_seconds": [12.0, 12.0, 12.0, 9.0],
-    }
-    expect(
-        numbers(call(reward, **spoken, label=[1] * 4)),
-        [0.75, 0.375, 0.375, 0.0],
-        mistakes=mistakes,
-        otherwise="For 18, 30, 6 and 9 s with 40, 10, 30 and 0 words against 12, 12, 12 and 9 s:",
+@refuses({"report": "text", "reason": "b"}, "silent")
+@refuses({"report": "transcript", "reason": "d"}, "for its size")
+@refuses({"report": "the higher of the two", "reason": "d"}, "luck")
+@refuses({"report": "transcript", "reason": "c"}, "equal digits")
+def check_08_4(decision):
+    entries(decision, ("report", "reason"))
+    entries({"report": decision["report"]}, ("report",), choices=REPORTS)
+    entries({"reason": decision["reason"]}, ("reason",), choices="abcd")
+    if decision["report"] != "transcript":
+        raise Wrong(NOT_THE_REPORT[decision["report"]])
+    if decision["reason"] != "a":
+        raise Wrong(f"The figure is right, the reason isn't. {NOT_THE_REASON[decision['reason']]}")
+    return (
+        "Put the text's accuracy, the WER and the ASR's name beside it: the difference is what is "
+        "lost between text and speech."
     )
