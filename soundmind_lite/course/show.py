@@ -113,38 +113,6 @@ def mel(audio: np.ndarray, sample_rate: int = SAMPLE_RATE) -> np.ndarray:
     return librosa.power_to_db(power, ref=np.max)
 
 
-def waveform(
-    audio: np.ndarray,
-    *,
-    sample_rate: int = SAMPLE_RATE,
-    with_mel: bool = True,
-    tokens_per_second: float | None = None,
-):
-    """A figure of a clip: its waveform, its mel spectrogram, and lines where audio tokens begin."""
-    from matplotlib.figure import Figure
-
-    panels = 2 if with_mel else 1
-    figure = Figure(figsize=(10, 2 * panels), layout="constrained")
-    axes = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
-    seconds = np.arange(len(audio)) / sample_rate
-    alpha = 0.6 if tokens_per_second else 1
-    axes[0].plot(seconds, audio, color=BLUE, linewidth=0.5, alpha=alpha)
-    axes[0].set(ylabel="amplitude (full scale 1)", xlim=(0, seconds[-1]))
-    if tokens_per_second:
-        for start in np.arange(0, seconds[-1], 1 / tokens_per_second):
-            axes[0].axvline(start, color="black", alpha=0.8, linewidth=0.7)
-    if with_mel:
-        bands = mel(audio, sample_rate)
-        extent = (0, seconds[-1], 0, len(bands))
-        drawn = axes[1].imshow(
-            bands, origin="lower", aspect="auto", cmap="cividis", extent=extent, vmin=-80
-        )
-        figure.colorbar(drawn, ax=axes[1], label="dB below the loudest")
-        axes[1].set(ylabel="mel band")
-    axes[-1].set_xlabel("seconds")
-    return figure
-
-
 def bar(value: float, *, maximum: float, colour: str) -> str:
     """HTML of a bar from 0 to `maximum`."""
     width = 100 * value / maximum

@@ -8,9 +8,10 @@ import random
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from soundmind_lite import data, rewards
 from soundmind_lite.audio import load_audio
@@ -104,11 +105,43 @@ def test_a_player_holds_its_audio(test_rows):
 
 
 def test_a_picture_has_its_words():
-    tone = 0.1 * np.sin(np.arange(16_000) / 10)
-    image = show.picture(show.waveform(tone), "a tone of one second")
-    bundle = image._repr_mimebundle_()
-    assert 'alt="a tone of one second"' in bundle["text/html"]
-    assert "In words: a tone of one second" in bundle["text/html"]
+    figure = Figure(figsize=(2, 2))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], "k", label="a line")
+    axes.legend()
+    bundle = show.picture(figure, "a line from 0 to 1")._repr_mimebundle_()
+    assert 'alt="a line from 0 to 1"' in bundle["text/html"]
+    assert "In words: a line from 0 to 1" in bundle["text/html"]
+
+
+def test_a_picture_can_be_read_on_white_and_on_black():
+    """Transparent around its words, and nothing in it is black or white."""
+    figure = Figure(figsize=(2, 2))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], "k", label="a line")
+    axes.set(title="title", xlabel="x", ylabel="y")
+    axes.legend()
+    axes.annotate("note", (0.2, 0.6))
+    image = show.picture(figure, "a line from 0 to 1").image
+    pixels = imread(io.BytesIO(base64.b64decode(image)))
+    opaque = pixels[pixels[..., 3] > 0.99][:, :3]
+    assert 0.01 < len(opaque) / pixels[..., 0].size < 0.3
+    assert abs(opaque - 0x77 / 255).max() < 0.02
+
+
+@pytest.mark.parametrize("file", sorted((ASSETS / "figures").glob("*.svg")), ids=lambda f: f.stem)
+def test_a_drawing_fits_a_phone_and_has_its_words(file):
+    picture = show.drawing(file.stem)
+    assert len(picture.alt) > 200
+    assert "data:image/svg+xml;base64," in picture._repr_mimebundle_()["text/html"]
+    text = file.read_text(encoding="utf-8")
+    assert int(re.search(r'viewBox="0 0 (\d+) ', text)[1]) <= 390
+    assert min(map(float, re.findall(r'font-size="([\d.]+)"', text))) >= 11
+
+
+def test_an_unknown_drawing_is_named():
+    with pytest.raises(ValueError, match=r"no drawing 'talkr'; there are .*thinker_talker"):
+        show.drawing("talkr")
 
 
 def test_the_lab_moves_and_leaves_a_picture():
