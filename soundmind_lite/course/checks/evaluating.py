@@ -82,7 +82,7 @@ def check_06_3(z):
         "What is the variance of a difference?": (a - b) / variance**0.5,
         "Variances add; standard errors don't.": (a - b) / (2 * variance**0.5),
         "The sign says that the base model is better.": -expected,
-        "Don't mix shares and per cent.": expected / 100,
+        "Don't mix shares and per cent: a, b and p are all shares.": expected / 100,
     }
     otherwise = "The variance of the difference is 2 p (1 - p) / n, with p the mean of both shares."
     expect(z, expected, mistakes=mistakes, otherwise=otherwise, tolerance=0.005, reveal=False)
@@ -150,5 +150,5 @@ def check_06_5(choice):
     return (
         "The seeds of a row spread over six points, and the two means differ by one. Seven seeds "
         "in each of the two rows make the standard error of that difference about 1.6 points, "
-        "instead of 2.5 with three: enough to see a drop of four points, and still not one of one."
+        "instead of 2.5 with three: a drop of five points would usually show, one of one would not."
     )

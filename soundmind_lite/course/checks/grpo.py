@@ -219,21 +219,21 @@ def check_04_6(faults):
 
 GROUP_SIZES = {
     2: "With G = 2 at 78 % right, 66 % of the groups agree and teach nothing, and where two "
-    "siblings differ, their advantages are ±0.71 whatever the gap.",
+    "siblings differ, their advantages are about ±0.7, however small the gap.",
     32: "No group is wasted, but each step learns from one question alone. A baseline that is "
     "good enough needs fewer siblings: its noise shrinks like 1/G.",
 }
 REASONS = {
-    "more questions": "More questions a step are welcome, but a question whose siblings all "
+    "more questions": "More questions per step are welcome, but a question whose siblings all "
     "agree adds nothing: count the groups that teach.",
-    "best baseline": "The variance of the baseline is 1/G of the variance of a reward. Beyond 8 or "
-    "so, other questions are worth more than further siblings.",
+    "best baseline": "The variance of the baseline is 1/G of the variance of a reward: beyond 8 "
+    "little is left to gain, and the step would learn from one question alone.",
     "clip": "With num_iterations = 1 nothing is clipped, whatever G is.",
 }
 TEACH = "groups that teach"
 
 
-@refuses({"group size": 2, "reason": "more questions"}, "±0.71")
+@refuses({"group size": 2, "reason": "more questions"}, "about ±0.7")
 @refuses({"group size": 32, "reason": "best baseline"}, "one question alone")
 @refuses({"group size": 8, "reason": "clip"}, "nothing is clipped")
 @refuses({"group size": 8, "reason": "more questions"}, "count the groups")

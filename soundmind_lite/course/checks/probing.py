@@ -89,7 +89,7 @@ def check_02_2(fill_placeholders):
     for count in (4, 2):
         _refused(fill_placeholders, embeddings.clone(), is_placeholder.clone(), audio[:count])
     return (
-        "The thinker's forward is yours without the comparison, and one missing placeholder "
+        "The thinker's forward does the same without the comparison, so one missing placeholder "
         "shifts the audio of every later clip in the batch."
     )
 

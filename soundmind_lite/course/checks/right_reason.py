@@ -121,7 +121,7 @@ def check_07_3(prediction):
     if chains_ == 3:
         raise Wrong(
             "Valid chains: seed 0 had only 14 false chains among its right answers, most "
-            "of them misheard. How many seeds are left?"
+            "of them with the question restated wrongly. How many seeds are left?"
         )
     if chains_ != CHANGED["valid chains"]:
         raise Wrong(

@@ -1,4 +1,4 @@
-"""Checks of notebook 10: memory, cost and the dials at 7B."""
+"""Checks of notebook 10: memory, cost and the fields of a profile at 7B."""
 
 from ..checking import Wrong, call, entries, expect, number, refuses
 
@@ -80,7 +80,9 @@ def check_10_2(predicted):
     for change, expected in PREDICTED.items():
         if predicted[change] != expected:
             raise Wrong(f"{change}: not {predicted[change]!r}. {WHY[change]}")
-    return "Only the largest phase counts: a dial of another phase changes nothing."
+    return (
+        "Only the largest phase counts: a field that it doesn't depend on leaves the peak as it is."
+    )
 
 
 CARDS = ("L4", "A40", "A100-40GB", "H100")
@@ -115,10 +117,10 @@ def check_10_3(decision):
         raise Wrong(f"{card}: {CARD_FAULTS[card]}")
     if REASONS[reason]:
         raise Wrong(f"The card is right, the reason isn't. {REASONS[reason]}")
-    return "The dearest hour makes a cheap run: 5.3 hours and 15.8, where the A100 takes 10.7."
+    return "The dearest hour makes the cheaper run: 5.3 hours for 15.8, the A100 10.7 for 17.1."
 
 
-DIALS = {
+FIELDS = {
     "per_device_train_batch_size": "It is 1 already, and only the scoring and policy passes go by "
     "it. Sampling takes all completions of a step at once.",
     "per_device_eval_batch_size": "It sizes the evaluation, another phase; sampling stays at "
@@ -126,14 +128,14 @@ DIALS = {
     "max_completion_length": "It would fit (19.0 GB), but ALR's answers have 1,683 tokens on "
     "average: a completion that is cut off has no answer line, and mostly earns 0.",
     "num_generations": "It would fit (19.0 GB), but you chose 16 so that fewer groups agree. "
-    "Another dial leaves the group as it is, and frees more.",
+    "Another field leaves the group as it is, and frees more.",
     "max_audio_seconds": "It would fit (20.8 GB), but clips are never cut: the run refuses "
     "questions above the limit, and a question has 62 s on average.",
     "prompts_per_step": "",
 }
-DIAL_REASONS = {
+FIELD_REASONS = {
     "A": "A smaller micro-batch doesn't help: no backward pass runs while completions are sampled.",
-    "B": "Shorter completions are another dial, and the answers would be cut off.",
+    "B": "Shorter completions are another field, and the answers would be cut off.",
     "C": "",
     "D": "The weights stay as they are; 4 bits are on already.",
 }
@@ -146,15 +148,15 @@ DIAL_REASONS = {
 @refuses({"lower": "prompts_per_step", "reason": "D"}, "4 bits are on")
 def check_10_4(decision):
     entries(decision, ("lower", "reason"))
-    dial, reason = decision["lower"], decision["reason"]
-    if dial not in DIALS:
-        raise Wrong(f"lower: choose one of {', '.join(map(repr, DIALS))}.")
-    if reason not in DIAL_REASONS:
-        raise Wrong(f"reason: choose one of {', '.join(map(repr, DIAL_REASONS))}.")
-    if DIALS[dial]:
-        raise Wrong(f"{dial}: {DIALS[dial]}")
-    if DIAL_REASONS[reason]:
-        raise Wrong(f"The dial is right, the reason isn't. {DIAL_REASONS[reason]}")
+    field, reason = decision["lower"], decision["reason"]
+    if field not in FIELDS:
+        raise Wrong(f"lower: choose one of {', '.join(map(repr, FIELDS))}.")
+    if reason not in FIELD_REASONS:
+        raise Wrong(f"reason: choose one of {', '.join(map(repr, FIELD_REASONS))}.")
+    if FIELDS[field]:
+        raise Wrong(f"{field}: {FIELDS[field]}")
+    if FIELD_REASONS[reason]:
+        raise Wrong(f"The field is right, the reason isn't. {FIELD_REASONS[reason]}")
     return "2 questions a step: 17.0 GB instead of 22.7. Twice the steps see as many questions."
 
 
@@ -193,4 +195,7 @@ def check_10_5(positions):
         mistakes=mistakes,
         otherwise="For 1,500 prompt tokens, 100 of each completion and G = 8, plain and shared:",
     )
-    return "5.6 times fewer; and the audio encoder runs once instead of 24 times."
+    return (
+        "5.6 times fewer; and the audio encoder runs once instead of 24 times. With gradient "
+        "checkpointing the policy pass computes each prompt G times, and it is 2.2 times fewer."
+    )

@@ -148,7 +148,7 @@ def check_09_3(reward):
             f"{half} must earn less than {honest}, but something; it earns {paid[half]:.2f}."
         )
     for name in fooled:
-        if paid[name] > 0.45 * paid[honest]:
+        if paid[name] > 0.5 * paid[honest]:
             raise Wrong(
                 f"{name} earns {paid[name]:.2f}, {honest} {paid[honest]:.2f}: still too well paid."
             )

@@ -147,15 +147,15 @@ CURVE_HINTS = {
     "temperature=0.5, step 8": "how much do eight completions differ at half the temperature? "
     "Look at the lower panel.",
     "beta=1, steps 12 to 19": "the reward falls and the KL falls with it. What gains by that?",
-    "beta=0, all steps": "compare it with the usual run, and multiply β = 0.001 by the KL of that "
-    "run.",
+    "beta=0, all steps": "in the usual run a token that has become three times as probable is "
+    "pulled back with 0.001 × log 3. What else pushes it, and how strongly?",
 }
 
 
 @refuses(dict(zip(CURVES, "EBCD")), "nothing has been trained at step 1")
 @refuses(dict(zip(CURVES, "ABED")), "the reward falls and the KL falls with it")
 @refuses(dict(zip(CURVES, "AFCD")), "how much do eight completions differ")
-@refuses(dict(zip(CURVES, "ABCE")), "multiply β = 0.001")
+@refuses(dict(zip(CURVES, "ABCE")), "pulled back with 0.001")
 def check_05_5(explanations):
     entries(explanations, CURVES, choices="ABCDEF")
     for curve, letter in CURVES.items():

@@ -5,12 +5,14 @@ from statistics import fmean
 from ...runs.report import BLUE, GREY, ORANGE
 from .. import show
 
+WIDTH = 5.2  # inches: words of 10 pt can be read on a phone
+
 
 def seeds(results: list[dict]) -> show.Picture:
     """The accuracy of each run with its 95 % interval; `results` are those of `result.json`."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 2.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.2), layout="constrained")
     axes = figure.subplots()
     told = []
     for y, result in enumerate(results):
@@ -30,7 +32,7 @@ def ablation(accuracies: dict[str, list[float]], *, before: float) -> show.Pictu
     """Each row's accuracies (0 to 1, one a seed) as dots, their mean as a bar below them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     told = []
     for y, (rewards, values) in enumerate(accuracies.items()):
@@ -41,8 +43,8 @@ def ablation(accuracies: dict[str, list[float]], *, before: float) -> show.Pictu
         (bar,) = axes.plot(mean, y + 0.25, "|", color=ORANGE, markersize=14, markeredgewidth=3)
         told.append(f"{rewards}: {min(percent):.1f} to {max(percent):.1f}, mean {mean:.1f}")
     axes.axvline(100 * before, color=GREY, linestyle="--")
-    axes.annotate("before training", (100 * before + 0.5, -0.35), fontsize=10)
-    names, place = ["one seed", "mean of the seeds"], (0.2, 0.4)
+    axes.annotate("before training", (100 * before + 0.8, -0.35), fontsize=10)
+    names, place = ["one seed", "mean of the seeds"], (0.22, 0.4)
     axes.legend([dots, bar], names, loc=place, fontsize=10, frameon=False)
     axes.set_yticks(range(len(accuracies)), accuracies)
     axes.set(xlabel="test accuracy in %", xlim=(50, 100), ylim=(len(accuracies) - 0.4, -0.6))

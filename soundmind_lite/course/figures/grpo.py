@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from ...runs.report import BLUE, GREEN, GREY, LINES, ORANGE
 from .. import show
 
-WIDTH = 6.0  # inches: words of 10 pt can be read on a phone
+WIDTH = 5.4  # inches: words of 10 pt can be read on a phone
+TOKENS = 22  # in a panel: more would overlap
 
 
 def probabilities(policies: Mapping[str, torch.Tensor], actions: Sequence[str]) -> show.Picture:
@@ -44,7 +45,7 @@ def learning(runs: Mapping[str, torch.Tensor], *, ylabel: str) -> show.Picture:
         axes.plot(steps, middle, color=colour, label="median")
         axes.set_title(name, fontsize=11)
         axes.set(ylim=(0, 1), ylabel=ylabel)
-        axes.legend(fontsize=9, frameon=False, loc="center right")
+        axes.legend(fontsize=10, frameon=False, loc="center right")
         last = f"{low[-1]:.2f} and {high[-1]:.2f}, median {middle[-1]:.2f}"
         words.append(f"{name}: 80 % of the runs end between {last}")
     panels[-1].set_xlabel("step")
@@ -61,7 +62,7 @@ def clip_shape(epsilon: float = 0.2) -> show.Picture:
         axes.plot(ratio, objective, color=BLUE, label="objective")
         axes.set(ylabel="objective")
         axes.set_title(f"advantage {a:+.0f}", fontsize=11)
-        axes.legend(fontsize=9, frameon=False)
+        axes.legend(fontsize=10, frameon=False)
     axes.set_xlabel("ratio")
     return show.picture(
         figure,
@@ -93,20 +94,21 @@ def repeated_steps(ratios: Mapping[str, Sequence[float]], epsilon: float = 0.2) 
 def token_log_probs(
     tokens: Sequence[str], conditioned: torch.Tensor, text_only: torch.Tensor
 ) -> show.Picture:
-    """Log-probs (nats) of each token of one completion, with and without the audio, 32 a panel."""
+    """Log-probs (nats) of each token of one completion, with and without the audio."""
     names = [token.replace("\n", "⏎") for token in tokens]
-    starts = range(0, len(names), 32)
-    figure = Figure(figsize=(WIDTH, 2.9 * len(starts)), layout="constrained")
+    starts = range(0, len(names), TOKENS)
+    figure = Figure(figsize=(WIDTH, 2.6 * len(starts)), layout="constrained")
     panels = figure.subplots(len(starts), 1, sharey=True, squeeze=False)[:, 0]
     look = {"color": ORANGE, "marker": "x", "markersize": 4}
     for axes, start in zip(panels, starts):
-        part = slice(start, start + 32)
+        part = slice(start, start + TOKENS)
         x = range(len(names[part]))
         axes.plot(x, conditioned[part], color=BLUE, marker=".", label="conditioned on the audio")
         axes.plot(x, text_only[part], "--", **look, label="computed without the audio")
-        axes.set_xticks(x, names[part], rotation=90, fontsize=9)
-        axes.set(ylabel="log-prob (nats)", xlim=(-0.5, 31.5))
-    panels[0].legend(fontsize=10, loc="lower right", frameon=False)
+        axes.set_xticks(x, names[part], rotation=90, fontsize=10)
+        axes.set(ylabel="log-prob (nats)", xlim=(-0.5, TOKENS - 0.5))
+    lines, labels = panels[0].get_legend_handles_labels()
+    figure.legend(lines, labels, fontsize=10, loc="outside upper center", frameon=False)
     lower = sum(text_only < conditioned - 1).item()
     return show.picture(
         figure,

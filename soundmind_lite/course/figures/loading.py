@@ -1,11 +1,15 @@
 """The figures of notebook 01: a clip as samples and as frequency bands, and four versions of it."""
 
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 
 from ...audio import SAMPLE_RATE
 from ...runs.report import BLUE
 from .. import show
 
+WIDTH = 5.4  # inches: words of 11 pt can be read on a phone
+WORDS = {"font.size": 11}
 TICKS = (250, 1_000, 4_000, 8_000)  # Hz
 DARKEST = -80  # dB below the loudest; what is weaker looks like silence
 STEP = 5  # dB; levels in steps make a file of half the size
@@ -34,18 +38,17 @@ def _bands(axes, audio: np.ndarray, *, bottom: str = "frequency (Hz)"):
     return drawn
 
 
+@rc_context(WORDS)
 def spectrogram(audio: np.ndarray) -> show.Picture:
     """The waveform of test question 0003 above its mel spectrogram; mono, 16 kHz."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
     wave, bands = figure.subplots(2, 1, sharex=True)
     seconds = np.arange(len(audio)) / SAMPLE_RATE
     wave.plot(seconds, audio, color=BLUE, linewidth=0.5)
-    wave.set(ylabel="sample (full scale 1)", xlim=(0, seconds[-1]))
+    wave.set(ylabel="sample", xlim=(0, seconds[-1]))
     drawn = _bands(bands, audio)
     bands.set_xlabel("seconds")
-    figure.colorbar(drawn, ax=bands, label="dB below the loudest")
+    figure.colorbar(drawn, ax=bands, location="bottom", label="dB, the loudest being 0")
     return show.picture(
         figure,
         "Above, the samples of a question of 6.5 seconds: three bursts, one for each sentence, "
@@ -55,11 +58,10 @@ def spectrogram(audio: np.ndarray) -> show.Picture:
     )
 
 
+@rc_context(WORDS)
 def versions(clips: dict[str, np.ndarray]) -> show.Picture:
     """The mel spectrograms of the clips of `faulty.versions`, one below the other."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 1.7 * len(clips)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.5 * len(clips)), layout="constrained")
     panels = figure.subplots(len(clips), 1, sharex=True)
     for axes, (letter, clip) in zip(panels, clips.items(), strict=True):
         _bands(axes, clip, bottom="Hz")

@@ -1,19 +1,46 @@
-"""Figures of notebook 02: audio tokens, placeholders before and after, and intervals."""
+"""Figures of notebook 02: parts of the thinker, audio tokens, placeholders, and intervals."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
+from IPython.display import HTML
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ...audio import SAMPLE_RATE
 from ...runs.report import BLUE, GREY, ORANGE
+from ...scale.memory import parameter_counts
 from .. import show
 
-WIDTH = 6.2  # inches
+WIDTH = 5.4  # inches: words of 11 pt can be read on a phone
+WORDS = {"font.size": 11}
 TOKENS_PER_SECOND = 25
+PARTS = {
+    "audio": ("audio encoder", "frozen"),
+    "vision": ("vision encoder", "not used"),
+    "language": ("language model", "frozen"),
+    "lora": ("its LoRA adapter, added", "trained"),
+}
 
 
+def parameters(rank_of: Mapping[str, int]) -> HTML:
+    """The parameters of each part of the thinkers; `rank_of` gives the LoRA rank by checkpoint."""
+    columns = {}
+    for checkpoint, rank in rank_of.items():
+        counts = parameter_counts(checkpoint)
+        counts["language"] = counts["all"] - counts["audio"] - counts["vision"]
+        counts["lora"] = rank * counts["lora per rank"]
+        columns[Path(checkpoint).name] = counts
+    rows = []
+    for key, (part, role) in PARTS.items():
+        sizes = {name: f"{counts[key]:,}" for name, counts in columns.items()}
+        rows.append({"part": part, "in this course": role, **sizes})
+    return show.table(rows, "parameters of the thinker's parts")
+
+
+@rc_context(WORDS)
 def audio_tokens(audio: np.ndarray, *, seconds: float = 1.0) -> show.Picture:
     """The waveform of a clip's beginning (samples at 16 kHz), and where each token begins."""
     part = audio[: int(seconds * SAMPLE_RATE)]
@@ -31,20 +58,21 @@ def audio_tokens(audio: np.ndarray, *, seconds: float = 1.0) -> show.Picture:
     )
 
 
+@rc_context(WORDS)
 def placeholders(before: torch.Tensor, after: torch.Tensor, *, shown: int = 24) -> show.Picture:
     """Embeddings (placeholders, width) before and after, the first `shown` rows and columns."""
-    figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 6), layout="constrained")
     panels = figure.subplots(2, 1, sharex=True)
-    parts = {"before: the placeholder token's": before, "after: the audio encoder's": after}
+    parts = {"before: the placeholder's embedding": before, "after: the audio vectors": after}
     largest = max(part[:shown, :shown].abs().max().item() for part in parts.values())
     for axes, (name, part) in zip(panels, parts.items()):
         values = part[:shown, :shown].float().cpu()
         limits = {"cmap": "PuOr", "vmin": -largest, "vmax": largest, "aspect": "auto"}
         drawn = axes.imshow(values, **limits)
-        axes.set_title(name, fontsize=11)
+        axes.set_title(name, fontsize=12)
         axes.set(ylabel="placeholder")
     panels[-1].set_xlabel("dimension of the embedding")
-    figure.colorbar(drawn, ax=panels, label="value")
+    figure.colorbar(drawn, ax=panels, location="bottom", label="value", aspect=40)
     return show.picture(
         figure,
         f"Two panels of {shown} placeholders (rows) by the first {shown} dimensions of their "
@@ -53,6 +81,7 @@ def placeholders(before: torch.Tensor, after: torch.Tensor, *, shown: int = 24) 
     )
 
 
+@rc_context(WORDS)
 def intervals_by_rows(
     intervals: Mapping[int, tuple[float, float]], marks: Mapping[str, int]
 ) -> show.Picture:
@@ -60,8 +89,9 @@ def intervals_by_rows(
     figure = Figure(figsize=(WIDTH, 3), layout="constrained")
     axes = figure.subplots()
     lows, highs = zip(*intervals.values())
-    band = {"color": BLUE, "alpha": 0.3, "label": "95 % interval around 50 %"}
-    axes.fill_between(list(intervals), lows, highs, **band)
+    axes.fill_between(list(intervals), lows, highs, color=BLUE, alpha=0.3)
+    for ends in (lows, highs):
+        axes.plot(list(intervals), ends, color=BLUE, linewidth=1.5)
     words = []
     for name, n in marks.items():
         low, high = intervals[n]
@@ -72,7 +102,7 @@ def intervals_by_rows(
     axes.set(xscale="log", xlabel="rows", ylabel="accuracy", ylim=(0.25, 0.78))
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
-    axes.legend(loc="lower right", fontsize=10, frameon=False)
+    axes.set_title("95 % interval around an accuracy of 50 %", fontsize=12)
     return show.picture(
         figure,
         "The 95 percent interval around an accuracy of one half, against the number of rows on a "
@@ -80,6 +110,7 @@ def intervals_by_rows(
     )
 
 
+@rc_context(WORDS)
 def conditions(measured: Mapping[str, dict]) -> show.Picture:
     """Accuracy with its interval for each condition; values are summaries of `evaluation`."""
     figure = Figure(figsize=(WIDTH, 0.9 + 0.5 * len(measured)), layout="constrained")
@@ -87,7 +118,7 @@ def conditions(measured: Mapping[str, dict]) -> show.Picture:
     words = []
     for line, (name, found) in enumerate(measured.items()):
         accuracy, low, high = (found[key] for key in ("accuracy", "ci_low", "ci_high"))
-        axes.plot([low, high], [line, line], color=BLUE, linewidth=3, alpha=0.6)
+        axes.plot([low, high], [line, line], color=BLUE, linewidth=3)
         axes.plot(accuracy, line, "o", color=BLUE, markersize=8)
         words.append(f"{name}: {accuracy:.0%} ({low:.0%} to {high:.0%})")
     axes.axvline(0.5, color=ORANGE, linestyle="--", label="guessing")

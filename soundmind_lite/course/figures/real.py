@@ -24,7 +24,7 @@ def intervals(accuracy: float, counts: tuple[int, ...]) -> show.Picture:
 def result(before: dict, after: dict, swapped: dict, *, paper: bool) -> show.Picture:
     """The accuracies of a run with their 95 % intervals, from the summaries of its measurements;
     `paper` adds the paper's two, which compare with runs on ALR alone."""
-    measured = {"before": before, "after": after, "another question's audio": swapped}
+    measured = {"before": before, "after": after, "another question's\naudio": swapped}
     colours = [BLUE, GREEN, ORANGE]
     if paper:
         for name, right in PAPER.items():
@@ -37,15 +37,17 @@ def result(before: dict, after: dict, swapped: dict, *, paper: bool) -> show.Pic
 def _drawn(measured: dict[str, dict], colours: list[str], words: str) -> show.Picture:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 0.9 + 0.55 * len(measured)), layout="constrained")
+    figure = Figure(figsize=(5.2, 1.1 + 0.6 * len(measured)), layout="constrained")
     axes = figure.subplots()
     for (name, found), colour, mark in zip(measured.items(), colours, MARKS):
         value = 100 * found["accuracy"]
         below, above = value - 100 * found["ci_low"], 100 * found["ci_high"] - value
         axes.errorbar(value, name, xerr=[[below], [above]], fmt=mark, color=colour, capsize=5)
     axes.axvline(50, color=GREY, linestyle=":")
-    axes.set(xlabel="% right, with the 95 % interval (dotted: a coin)", xlim=(0, 100))
+    axes.set_xlabel("% right, with the 95 % interval\n(dotted: a coin)", fontsize=12)
+    axes.set_xlim(0, 100)
+    axes.tick_params(labelsize=12)
     axes.margins(y=0.2)
     axes.invert_yaxis()
     values = "; ".join(f"{name}: {interval(found)}" for name, found in measured.items())
-    return show.picture(figure, f"{words}: {values}.")
+    return show.picture(figure, f"{words}: {values}.".replace("\n", " "))

@@ -12,14 +12,15 @@ KINDS = {
     (True, chains.NO_CHAIN): ("right, no chain", GREEN),
 }
 WRONG = ("wrong", GREY)
-GAP, ROOM = 1, 8  # answers between two parts of a bar; answers of a part that has room for figures
+WIDTH = 5.2  # inches: words of 10 pt can be read on a phone
+GAP, ROOM = 1, 12  # answers between two parts of a bar; answers of a part that has room for figures
 
 
 def outcomes(counts: dict[str, Counter]) -> show.Picture:
     """A bar for each run: its answers by verdict and chain, as `chains.kinds` counts them."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 1.2 + 0.5 * len(counts)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.5 * len(counts)), layout="constrained")
     axes = figure.subplots()
     told, keys = [], [key for key in KINDS if any(found[key] for found in counts.values())]
     for y, (run, found) in enumerate(counts.items()):
@@ -34,7 +35,8 @@ def outcomes(counts: dict[str, Counter]) -> show.Picture:
                 axes.text(middle, y, size, ha="center", va="center", color="white", fontsize=10)
             start += size
         told.append(f"{run}: " + ", ".join(f"{size} {words}" for words, _, size in parts if size))
-    axes.set_yticks(range(len(counts)), counts, fontsize=10)
+    names = [run.replace(", ", ",\n") for run in counts]
+    axes.set_yticks(range(len(counts)), names, fontsize=10)
     axes.invert_yaxis()
     axes.set(xlabel="answers to the test questions", xlim=(0, found.total()))
     figure.legend(loc="outside upper center", ncols=2, fontsize=10, frameon=False)

@@ -40,7 +40,7 @@ def tolerated(by_change: dict[str, dict]) -> show.Picture:
     audio; the values are those of `evaluation.summary`."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(6, 5.5), layout="constrained")
     axes = figure.subplots()
     told = []
     for y, (name, found) in enumerate(by_change.items()):
@@ -55,7 +55,7 @@ def tolerated(by_change: dict[str, dict]) -> show.Picture:
     rows = next(iter(by_change.values()))["n"]
     axes.set(xlabel=f"% of {rows} rows", xlim=(-3, 103), ylim=(len(by_change) - 0.5, -0.5))
     names = ["accuracy, 95 % interval", "all three sentences restated exactly"]
-    figure.legend([dot, cross], names, fontsize=10, loc="outside upper center", ncols=2)
+    figure.legend([dot, cross], names, fontsize=10, loc="outside upper center")
     alt = (
         f"Percent of {rows} answers that are right, with the 95 percent interval, and percent that "
         f"restate all three sentences exactly, by what was done to the audio. {'; '.join(told)}. "

@@ -12,7 +12,7 @@ def detected(clips: dict[str, tuple[np.ndarray, int]]) -> show.Picture:
     """The waveform of each clip (samples, Hz), shaded where silero-vad detects speech."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 1.6 * len(clips)), layout="constrained")
+    figure = Figure(figsize=(6, 1.6 * len(clips)), layout="constrained")
     panels = figure.subplots(len(clips), 1, squeeze=False)[:, 0]
     longest = max(len(audio) / rate for audio, rate in clips.values())
     told = []

@@ -3,11 +3,28 @@
 import math
 
 from ...runs.report import BLUE, GREEN, GREY, LINES, ORANGE, PINK, smoothed, values_of
-from .. import show
+from .. import short_runs, show
 
-WIDTH = 6.4  # inches; wider text would be too small on a phone
+WIDTH = 5.4  # inches; in a wider figure the text would be too small on a phone
+TITLE = 11  # points
 BATCHES = 5  # of completions, whose mean reward is drawn
 LAST = 3  # values whose mean the words give
+ZERO_STD = {"key": "frac_reward_zero_std", "label": "share of zero-std groups"}
+KL = {"key": "kl", "label": "KL to the reference", "log_scale": True, "width": 1}
+CLIPPED = {"key": "clip_ratio/region_mean", "label": "share of clipped tokens", "width": 1}
+# The measure that explains what a field of the configuration does
+EXPLAINS = {
+    "num_generations": ZERO_STD,
+    "temperature": ZERO_STD,
+    "learning_rate": KL,
+    "beta": KL,
+    "num_iterations": CLIPPED,
+}
+
+
+def knob(runs: dict[str, list[dict]], name: str, seeds: list[list[dict]]) -> show.Picture:
+    """The runs of `short_runs.by_run` that differ in the field `name`; `seeds` as in `one_knob`."""
+    return one_knob(short_runs.of_knob(runs, name), seeds=seeds, **EXPLAINS[name])
 
 
 def one_knob(
@@ -35,14 +52,16 @@ def one_knob(
         means = [_course(log[:longest], "reward", BATCHES)[1] for log in seeds]
         low, high = [min(at) for at in zip(*means)], [max(at) for at in zip(*means)]
         above.fill_between(range(1, longest + 1), low, high, color=GREY, alpha=0.25, linewidth=0)
-        band = "; grey: range of three seeds"
+        band = " (grey: the range of three seeds)"
     for (name, log), (colour, style) in zip(runs.items(), LINES):
         look = {"color": colour, "linestyle": style, "label": name}
         above.plot(*_course(log, "reward", BATCHES), **look)
         below.plot(*_course(log, key, width), **look)
     below.xaxis.get_major_locator().set_params(integer=True)
-    above.set(title=f"reward (mean of five batches{band})", ylabel="reward (of 4)", ylim=(0, 4.1))
-    below.set(title=label, xlabel="step")
+    above.set_title(f"reward, mean of five batches\n{band}".strip(), fontsize=TITLE)
+    above.set(ylabel="reward (of 4)", ylim=(0, 4.1))
+    below.set_title(label, fontsize=TITLE)
+    below.set_xlabel("step")
     if log_scale:
         below.set_yscale("log", nonpositive="mask")
     else:
@@ -83,14 +102,16 @@ def paid_and_unpaid(metrics: list[dict], *, paid: str) -> show.Picture:
     steps = [entry["step"] for entry in metrics]
     name = paid.replace("_", " ")
     above.plot(steps, values_of(metrics, f"rewards/{paid}/mean"), color=BLUE, marker=".")
-    above.set(title=f"paid: {name}", ylabel="reward", ylim=(0, None))
+    above.set_title(f"paid: {name}", fontsize=TITLE)
+    above.set(ylabel="reward", ylim=(0, None))
     unpaid = (("answer_reward", ORANGE, "--"), ("text_format_reward", GREEN, ":"))
     for term, colour, style in unpaid:
         values = values_of(metrics, f"rewards/{term}/mean")
         label = term.replace("_", " ")
         below.plot(steps, values, style, color=colour, marker=".", label=label)
     below.xaxis.get_major_locator().set_params(integer=True)
-    below.set(title="measured, but not paid", xlabel="step", ylabel="reward", ylim=(0, 2.05))
+    below.set_title("measured, but not paid", fontsize=TITLE)
+    below.set(xlabel="step", ylabel="reward", ylim=(0, 2.05))
     below.legend(frameon=False)
     measures = {f"rewards/{term}/mean": term.replace("_", " ") for term, *_ in unpaid}
     measures = {f"rewards/{paid}/mean": f"{name} (paid)"} | measures
@@ -116,9 +137,11 @@ def healthy_and_sick(runs: dict[str, list[dict]]) -> show.Picture:
             f"at step {steps[best]}, to {reward[-1]:.2f}; "
             f"KL highest at step {steps[worst]}, {kl[worst]:.2g}"
         )
-    above.set(title="reward", ylabel="reward (of 4)", ylim=(0, 4.1))
+    above.set_title("reward", fontsize=TITLE)
+    above.set(ylabel="reward (of 4)", ylim=(0, 4.1))
     below.xaxis.get_major_locator().set_params(integer=True)
-    below.set(title="KL to the reference", xlabel="step", ylabel="KL, a 0 drawn at 1e-5")
+    below.set_title("KL to the reference (a 0 is drawn at 0.00001)", fontsize=TITLE)
+    below.set(xlabel="step", ylabel="KL")
     below.set_yscale("log")
     figure.legend(loc="outside lower center", ncols=1, frameon=False)
     words = f"Reward, and KL on a logarithmic axis. {'. '.join(parts)}."
