@@ -11,8 +11,8 @@ from trl import GRPOTrainer
 
 from ..trainer import AudioGRPOTrainer
 
-# The audio in a log-prob pass: the chunks, then the scoring of one chunk
-LOG_PROB_PASS = (AudioGRPOTrainer._get_per_token_logps_and_entropies, AudioGRPOTrainer._score_rows)
+# Where the audio enters a log-prob pass: the scoring of one chunk of its rows
+SCORE_ROWS = AudioGRPOTrainer._score_rows
 
 
 @dataclass
