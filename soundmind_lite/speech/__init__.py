@@ -119,7 +119,7 @@ def speak_question(question: str, seed: int = 0) -> tuple[np.ndarray, int]:
     """A question as those of mini_alr are spoken, float32, and its rate, 16,000 Hz.
 
     The shipped tiny models learned from questions at this pace and level, with these pauses, and
-    mishear most of what `speak` makes of the same words. The sentences are read without their
+    get most of what `speak` makes of the same words wrong. The sentences are read without their
     quotation marks; the same question and seed give the same samples. Raises Unreadable as `speak`
     does.
     """

@@ -13,7 +13,7 @@ from ..evaluation import Answer, wilson_interval
 from ..profiles import one_of
 from ..prompts import VERDICTS, prompt, with_audio
 from . import word_error_rate
-from .spoken import CASCADE, Speech, Voice, heard_verdict
+from .spoken import CASCADE, Speech, Voice, spoken_verdict
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def _judged(row: dict, answer: Answer, speech: Speech | None) -> SpokenAnswer:
         id=answer.id,
         completion=answer.completion,
         transcript=transcript,
-        correct=heard_verdict(transcript) == VERDICTS[row["label"]],
+        correct=spoken_verdict(transcript) == VERDICTS[row["label"]],
         correct_text=answer.correct,
         wer=wer,
         seconds=seconds,

@@ -3,7 +3,7 @@
 from functools import wraps
 
 from ..rewards import Completion, check_references, completion_text
-from .spoken import CASCADE, Voice, heard_verdict
+from .spoken import CASCADE, Voice, spoken_verdict
 
 
 def audio_format_reward(
@@ -17,7 +17,7 @@ def audio_format_reward(
     texts = [completion_text(completion) for completion in completions]
     earned = []
     for speech in voice(texts, "ending", **columns):
-        has_answer = speech is not None and heard_verdict(speech.transcript) is not None
+        has_answer = speech is not None and spoken_verdict(speech.transcript) is not None
         earned.append(0.5 if has_answer else 0.0)
     return earned
 

@@ -30,7 +30,7 @@ IDLE = 120  # seconds after which unused worker processes end
 WORDS_PER_SECOND = 164 / 60
 # What Whisper tiny.en writes for "entailed", a term that it rarely met in training. Nothing else is
 # corrected.
-MISHEARD = {
+ASR_ERRORS = {
     "and tailed": "entailed",
     "in tailed": "entailed",
     "intailed": "entailed",
@@ -38,7 +38,7 @@ MISHEARD = {
     "and tail": "entailed",
 }
 # Whisper often fills the pause after "answer" with "it".
-HEARD_ANSWER = re.compile(r"\banswer(?: is| it| it is| it's)? (not entailed|entailed)$")
+SPOKEN_ANSWER = re.compile(r"\banswer(?: is| it| it is| it's)? (not entailed|entailed)$")
 
 
 def reference_seconds(row: dict) -> float:
@@ -97,20 +97,20 @@ def spoken_text(text: str) -> str:
     return " ".join(thought.replace("not-entailed", "not entailed").split())
 
 
-def heard_verdict(transcript: str) -> str | None:
+def spoken_verdict(transcript: str) -> str | None:
     """The verdict at the end of a transcript, or None.
 
     It never guesses: the last words must be "answer entailed" or "answer not entailed", with at
     most "is", "it", "it is" or "it's" after "answer".
 
-    >>> heard_verdict("So nothing follows. Answer, not and tailed.")
+    >>> spoken_verdict("So nothing follows. Answer, not and tailed.")
     'not-entailed'
     """
     words = speech.normalised(transcript).split()
     tail = " ".join(words[-6:])
-    for misheard, meant in MISHEARD.items():
-        tail = re.sub(rf"\b{misheard}$", meant, tail)
-    match = HEARD_ANSWER.search(tail)
+    for written, meant in ASR_ERRORS.items():
+        tail = re.sub(rf"\b{written}$", meant, tail)
+    match = SPOKEN_ANSWER.search(tail)
     return match and match[1].replace(" ", "-")
 
 

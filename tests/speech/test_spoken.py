@@ -72,8 +72,8 @@ def test_tags_are_not_spoken():
         ("Answer not", None),
     ],
 )
-def test_a_heard_verdict_is_read_and_never_guessed(transcript, verdict):
-    assert spoken.heard_verdict(transcript) == verdict
+def test_a_spoken_verdict_is_read_and_never_guessed(transcript, verdict):
+    assert spoken.spoken_verdict(transcript) == verdict
 
 
 @pytest.mark.parametrize("asked", ["ending", "whole"])
@@ -84,7 +84,7 @@ def test_an_answer_keeps_its_verdict_before_a_long_pause(asked, seconds, noise):
     alone = spoken.measured("", audio, sample_rate=rate, transcribe=asked)
     for clip in (np.concatenate([audio, pause]), np.concatenate([pause, audio, pause])):
         found = spoken.measured("", clip, sample_rate=rate, transcribe=asked)
-        assert spoken.heard_verdict(found.transcript) == "not-entailed"
+        assert spoken.spoken_verdict(found.transcript) == "not-entailed"
         assert found.seconds == pytest.approx(alone.seconds, abs=0.2)
 
 
