@@ -28,8 +28,8 @@ def check_03_4(counterexamples):
         completion, label = pair
         if label not in (0, 1):
             raise Wrong(f"{name}: the label is 1 or 0, got {label!r:.40}.")
-        (paid,) = repair([text(completion)], [label])
-        (fair,) = rewards.answer_reward([completion], [label])
+        (paid,) = repair([text(completion)], [int(label)])
+        (fair,) = rewards.answer_reward([completion], [int(label)])
         if paid == 0:
             raise Wrong(f"{name} pays 0.0 for your completion. Find one that it pays.")
         if paid == fair:
@@ -39,7 +39,7 @@ def check_03_4(counterexamples):
             )
     return (
         "A reads an answer that was taken back, B pays for the absence of a word, and C reads "
-        "half a line. Training would find all three."
+        "half a line. Training can find all three."
     )
 
 
@@ -112,7 +112,7 @@ def check_03_6(grounded):
         "an honest thought": (chain_of_thought(row["reasoning"]), row, True),
         "a thought of 40 times 'so'": ("so " * 40, row, False),
         "a thought that states the conclusion alone": (conclusion, row, False),
-        "a thought with the premises without the conclusion": (f"{major}. {minor}.", row, False),
+        "a thought that states the premises without the conclusion": (f"{major}. {minor}.", row, False),
         "a thought with one premise and the conclusion": (f"{minor}. {conclusion}.", row, False),
         "an honest thought in capitals": (chain_of_thought(row["reasoning"]).upper(), row, True),
         "a thought about another question": (chain_of_thought(row["reasoning"]), other, False),
@@ -164,8 +164,8 @@ NOT_THIS_CHANGE = {
     "A": "A: a smaller weight shrinks the std of an all-right group by the same factor, so after "
     "the division the length decides as before (03.7).",
     "C": "C: a larger β holds back every change of the policy, learning to be right as well.",
-    "D": "D: at its cap the term is 1 everywhere, so length no longer rules; but then it rewards "
-    "nothing, and the paper's rewards were to stay as they are.",
+    "D": "D: every thought is then at the cap and earns 1, so length no longer rules; but L_ref is no "
+    "longer the row's own, and the paper's rewards were to stay as they are.",
 }
 NOT_THIS_BECAUSE = {
     2: "B is the right change, but it makes no group a zero-std group: the rewards, and their "

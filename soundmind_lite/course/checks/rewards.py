@@ -68,7 +68,7 @@ def check_03_1(length_reward):
         "The words are divided by the reference: L / L_ref, not L_ref / L.": (
             _upside_down(texts, **columns)
         ),
-        "A thought that is never closed must earn nothing, or the model learns never to stop.": (
+        "A thought that is never closed must earn nothing: it never comes to an answer.": (
             _of_an_open_thought(texts, **columns)
         ),
     }

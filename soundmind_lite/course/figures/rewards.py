@@ -8,7 +8,7 @@ from ...runs.report import BLUE, GREY, ORANGE
 from .. import show
 from ..length_choice import Step
 
-WIDTH = 7.2  # inches
+WIDTH = 5.4  # inches: words of 10 pt can be read on a phone
 STYLES = ((ORANGE, "-"), (BLUE, "--"))
 PANELS = {  # field of a step: title
     "words": "words of a thought",
