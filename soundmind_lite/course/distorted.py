@@ -64,7 +64,7 @@ def verdict_clips(seeds: int = SEEDS) -> list[tuple[np.ndarray, int]]:
 
 
 def endings(clips: list[tuple[np.ndarray, int]], snr_db: float) -> Counter:
-    """How often the transcripts of the clips, in noise, say what after the word "answer"."""
+    """What the transcripts of the clips, in noise, say after "answer", and how often."""
     found = Counter()
     for audio, rate in clips:
         transcript = speech.transcribe(distortions.with_noise(audio, snr_db), rate)
@@ -84,7 +84,7 @@ def accuracy(trained, rows: Iterable[dict], change: Callable, **asked) -> dict:
 
 
 def measure() -> dict:
-    """All that the file holds, by the names of what was changed; rounded to four digits."""
+    """The contents of the file: each kind of measurement by what was changed, to four digits."""
     texts = short_answers(data.load_alr("mini", "dev", max_rows=ANSWERS))
     clips = verdict_clips()
     trained, processor, profile = adapter.load_trained(ASSETS / "runs" / "all_seed0")

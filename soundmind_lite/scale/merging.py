@@ -59,7 +59,7 @@ def card(profile: Profile, result: dict, *, rewards: list[str]) -> str:
     processor = models.load_processor(profile.model)
     tiny = profile.data == "mini"
     folder = Path(profile.model)
-    weights = "4-bit" if profile.load_in_4bit else "full"
+    weights = "4-bit" if profile.load_in_4bit else "unquantised"
     return CARD.format(
         model=folder.name if folder.is_dir() else profile.model,
         data="mini_alr (synthetic syllogisms)" if tiny else without_secrets(profile.data),

@@ -101,7 +101,7 @@ def _of_the_first_row(completions, **columns):
 @refuses(lambda completions, **_: [1.0] * len(completions), "a thought of 40 times")
 @refuses(lambda completions, **_: [0.0] * len(completions), "an honest thought")
 @refuses(_conclusion_alone, "states the conclusion alone")
-@refuses(_premises_alone, "premises without the conclusion")
+@refuses(_premises_alone, "premises alone")
 @refuses(_anywhere, "premises outside the thought")
 @refuses(_of_the_first_row, "another question")
 def check_03_6(grounded):
@@ -112,7 +112,7 @@ def check_03_6(grounded):
         "an honest thought": (chain_of_thought(row["reasoning"]), row, True),
         "a thought of 40 times 'so'": ("so " * 40, row, False),
         "a thought that states the conclusion alone": (conclusion, row, False),
-        "a thought that states the premises without the conclusion": (f"{major}. {minor}.", row, False),
+        "a thought that states the premises alone": (f"{major}. {minor}.", row, False),
         "a thought with one premise and the conclusion": (f"{minor}. {conclusion}.", row, False),
         "an honest thought in capitals": (chain_of_thought(row["reasoning"]).upper(), row, True),
         "a thought about another question": (chain_of_thought(row["reasoning"]), other, False),
@@ -164,8 +164,8 @@ NOT_THIS_CHANGE = {
     "A": "A: a smaller weight shrinks the std of an all-right group by the same factor, so after "
     "the division the length decides as before (03.7).",
     "C": "C: a larger β holds back every change of the policy, learning to be right as well.",
-    "D": "D: every thought is then at the cap and earns 1, so length no longer rules; but L_ref is no "
-    "longer the row's own, and the paper's rewards were to stay as they are.",
+    "D": "D: every thought is then at the cap and earns 1, so length no longer rules; but L_ref is "
+    "no longer the row's own, and the paper's rewards were to stay as they are.",
 }
 NOT_THIS_BECAUSE = {
     2: "B is the right change, but it makes no group a zero-std group: the rewards, and their "

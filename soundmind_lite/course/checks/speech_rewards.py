@@ -33,10 +33,11 @@ def check_09_1(completion):
     words = speech.normalised(found.said).split()
     if len(set(words)) > FEW_WORDS:
         raise Wrong(
-            f"It earns all of the 0.75, but with {len(set(words))} different words; at most "
-            f"{FEW_WORDS} will do."
+            f"It earns the complete 0.75, but with {len(set(words))} different words; at most "
+            f"{FEW_WORDS} are allowed."
         )
-    return f"{len(set(words))} different words, {found.seconds:.1f} s of speech, 0.75 earned."
+    plural = "word" if len(set(words)) == 1 else "different words"
+    return f"{len(set(words))} {plural}, {found.seconds:.1f} s of speech, 0.75 earned."
 
 
 PAID = {"with a thought": 49 / 80, "without": 1.0}
@@ -150,9 +151,10 @@ def check_09_3(reward):
     for name in fooled:
         if paid[name] > 0.5 * paid[honest]:
             raise Wrong(
-                f"{name} earns {paid[name]:.2f}, {honest} {paid[honest]:.2f}: still too well paid."
+                f"{name} earns {paid[name]:.2f}, {honest} {paid[honest]:.2f}: half of that is the "
+                "most it may earn."
             )
-    return "A list of different words would still earn it: only the answer reward knows the truth."
+    return "A list of different words would still earn it; only the answer reward reads the label."
 
 
 DECISIONS = {
@@ -166,7 +168,7 @@ DECISIONS = {
     ),
 }
 NOT_THE_REWARDS = {
-    "audio": "You have seen what they teach alone: no reasoning, or a ramble. None of them reads "
+    "audio": "You have seen what each teaches alone: no reasoning, or a ramble. Neither reads "
     "the label.",
     "all five": "With a fixed voice the two audio terms follow the text, and a step takes several "
     "times as long; only a repetition of the paper's sum would need them.",

@@ -121,10 +121,10 @@ def check_05_3(share_of_zero_std_groups):
 
 
 @refuses({"A": "cut off", "B": "cut off", "C": "cut off"}, "A: 'cut off' doesn't fit")
-@refuses({"A": "no-variance", "B": "cut off", "C": "cut off"}, "A: choose one of")
-@refuses({"A": "no variance", "B": "cut off", "C": "cut off"}, "B: 'cut off' doesn't fit")
+@refuses({"A": "samples-alike", "B": "cut off", "C": "cut off"}, "A: choose one of")
+@refuses({"A": "samples all alike", "B": "cut off", "C": "cut off"}, "B: 'cut off' doesn't fit")
 def check_05_4(causes):
-    truth = {"A": "no variance", "B": "wrong reference length", "C": "cut off"}
+    truth = {"A": "samples all alike", "B": "wrong reference length", "C": "cut off"}
     hints = {
         "A": "look at the spread inside each group, not at the rewards.",
         "B": "which term pays nothing, although the completions look fine?",

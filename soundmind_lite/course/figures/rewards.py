@@ -24,10 +24,11 @@ def two_scales(words: Sequence[int], advantages: Mapping[str, Sequence[float]]) 
     parts = []
     for axes, (name, values), (colour, _) in zip(panels, advantages.items(), STYLES):
         bars = axes.bar(range(len(words)), values, color=colour)
-        axes.bar_label(bars, fmt="%+.2f", fontsize=10)
+        digits = 2 if max(map(abs, values)) >= 1 else 3
+        axes.bar_label(bars, fmt=f"%+.{digits}f", fontsize=10, padding=2)
         axes.axhline(0, color=GREY, linewidth=0.8)
         axes.set(ylabel="advantage")
-        axes.margins(y=0.2)
+        axes.margins(y=0.25)
         axes.set_title(f'scale_rewards="{name}"', fontsize=11)
         parts.append(f"{name}: from {min(values):+.2f} to {max(values):+.2f}")
     panels[-1].set_xticks(range(len(words)), words)

@@ -3,16 +3,18 @@
 from ...runs.report import BLUE, GREY, ORANGE
 from .. import show
 
+WIDTH = 5  # inches; on a phone a figure is scaled to about 3.6
+
 
 def word_errors(by_speed: dict[str, float], by_noise: dict[str, float]) -> show.Picture:
     """Two curves of word error rates (0 to 1): by the voice's speed, by the SNR in dB."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
     above, below = figure.subplots(2, 1, sharey=True)
     panels = (
-        (above, by_speed, "o-", BLUE, "speed of the voice (1 is its normal pace)"),
-        (below, by_noise, "s--", ORANGE, "signal-to-noise ratio in dB (noisier to the right)"),
+        (above, by_speed, "o-", BLUE, "speed (1: the voice's normal pace)"),
+        (below, by_noise, "s--", ORANGE, "SNR in dB (noisier to the right)"),
     )
     for axes, rates, line, colour, label in panels:
         values = [float(value) for value in rates]
@@ -40,7 +42,7 @@ def tolerated(by_change: dict[str, dict]) -> show.Picture:
     audio; the values are those of `evaluation.summary`."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
     axes = figure.subplots()
     told = []
     for y, (name, found) in enumerate(by_change.items()):

@@ -6,13 +6,14 @@ from ... import speech
 from ...audio import SAMPLE_RATE
 from ...runs.report import BLUE, GREEN, LINES, values_of
 from .. import show
+from .speech import WIDTH
 
 
 def detected(clips: dict[str, tuple[np.ndarray, int]]) -> show.Picture:
     """The waveform of each clip (samples, Hz), shaded where silero-vad detects speech."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 1.6 * len(clips)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.5 * len(clips)), layout="constrained")
     panels = figure.subplots(len(clips), 1, squeeze=False)[:, 0]
     longest = max(len(audio) / rate for audio, rate in clips.values())
     told = []
@@ -34,7 +35,7 @@ def alone(logs: dict[str, list[dict]], *, lengths: str = "completions/mean_lengt
     """Mean reward and tokens of a completion by step; `logs` are lines of metrics.jsonl by run."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     told = []
     for (name, log), (colour, style) in zip(logs.items(), LINES):
@@ -59,7 +60,7 @@ def ceiling(rewards: list[float], variety: list[float], verdicts: list[float]) -
     different words and the share of completions with a verdict (0 to 1)."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     steps = range(1, len(rewards) + 1)
     above.plot(steps, rewards, color=LINES[0][0])
