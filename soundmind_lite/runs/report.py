@@ -77,7 +77,7 @@ def draw(metrics: list[dict], *, columns: int = 3):
 
     steps = [entry["step"] for entry in metrics]
     width = 5 if len(metrics) >= LONG_RUN else 1
-    figure = Figure(figsize=(12, 4.4) if columns == 3 else (6.4, 9.6), layout="constrained")
+    figure = Figure(figsize=(12, 4.4) if columns == 3 else (5.4, 9.6), layout="constrained")
     terms, groups, drift = figure.subplots(3 // columns, columns)
 
     def line(axes, key, label, colour, style):
@@ -110,7 +110,7 @@ def draw(metrics: list[dict], *, columns: int = 3):
     groups.legend(frameon=False, **below)
     drift.legend(handles=lengths, frameon=False, **below)
     if width > 1:
-        figure.supxlabel("bold: mean of five steps, thin: each step", fontsize=9, color=GREY)
+        figure.supxlabel("bold: mean of five steps, thin: each step", fontsize=10, color=GREY)
     return figure
 
 
