@@ -34,7 +34,7 @@ Promise.all([...document.querySelectorAll("audio")].map(a => new Promise(done =>
 })))"""
 # axe takes a second or two a page: some pages of a kind stand for the others
 ALIKE = re.compile(r"api/(?!index|core)|assets/tiny|notebooks/teaching/(?!README|slides)")
-ALSO_DARK = re.compile(r"index|ledger|api/core|notebooks/0[357]")
+ALSO_DARK = re.compile(r"index|ledger|api/core|notebooks/0[358]")
 AXE = """
 axe.run(document, {resultTypes: ["violations"], %s}).then(
   r => r.violations.filter(v => /serious|critical/.test(v.impact)).flatMap(

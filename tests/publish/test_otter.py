@@ -71,7 +71,7 @@ def test_a_test_says_what_the_check_says(tmp_path):
     from otter.test_files import ExceptionTestFile
 
     files = otter.write_tests(NOTEBOOKS / RULES, tmp_path / "tests")
-    assert [file.name for file in files] == [f"check_03_{i}.py" for i in range(1, 7)]
+    assert [file.name for file in files] == [f"check_03_{i}.py" for i in range(1, 9)]
     test = ExceptionTestFile.from_file(str(files[4]))
     for answer, score, words in (
         ("<think>" + "la " * 25 + "</think>\nAnswer: entailed", 1, "passed"),
@@ -115,10 +115,10 @@ Path({file!r}).write_text(" ".join(found))"""
 def write_notebook(path, answers, extra=""):
     """Lesson 03 with these sources for its exercises, and one more cell after 03.2.
 
-    Only the first cell, the imports and the exercises are kept; those without an answer stay stubs.
+    Only the set-up, the imports and the exercises are kept; those without an answer stay stubs.
     """
     lesson = nbformat.read(NOTEBOOKS / RULES, as_version=4)
-    sources = [code_of(NOTEBOOKS / RULES)[0], code_of(NOTEBOOKS / "solutions" / RULES)[1]]
+    sources = code_of(NOTEBOOKS / "solutions" / RULES)[:3]
     for cell in lesson.cells:
         for number, _ in otter.CHECK.findall(cell.source):
             sources.append(answers.get(number, cell.source))
@@ -136,7 +136,7 @@ def write_class(folder):
         for number, _ in otter.CHECK.findall(source):
             solved[number] = source
     half = {number: solved[number] for number in ("03.1", "03.2", "03.3")}
-    fails = solved | {"03.4": "fixed_reward = no_such_name"}
+    fails = solved | {"03.4": "counterexamples = no_such_name"}
     report = REPORT.format(file=str(folder / "where.txt"))
     write_notebook(folder / "class" / "right.ipynb", solved, report)
     write_notebook(folder / "class" / "half.ipynb", half)
@@ -173,13 +173,13 @@ def course(tmp_path_factory):
 def test_the_table_is_the_one_that_the_readme_shows(course):
     table = (course / "graded" / "scores.csv").read_text(encoding="utf-8")
     assert table.splitlines() == [
-        "submission,03.1,03.2,03.3,03.4,03.5,03.6,total",
-        "dies,,,,,,,no result",
-        "empty,0,0,0,0,0,0,0",
-        "half,1,1,1,0,0,0,3",
-        "loops,,,,,,,no result",
-        "raises,1,1,1,0,1,1,5",
-        "right,1,1,1,1,1,1,6",
+        "submission,03.1,03.2,03.3,03.4,03.5,03.6,03.7,03.8,total",
+        "dies,,,,,,,,,no result",
+        "empty,0,0,0,0,0,0,0,0,0",
+        "half,1,1,1,0,0,0,0,0,3",
+        "loops,,,,,,,,,no result",
+        "raises,1,1,1,0,1,1,1,1,7",
+        "right,1,1,1,1,1,1,1,1,8",
     ]
     assert block("submission,", "text") == table
 
