@@ -257,9 +257,10 @@ def test_runs_and_audio_lie_on_a_mounted_drive(tmp_path, monkeypatch, capsys):
 # --- the cell itself
 
 
-def set_up_cell():
+def set_up_cells():
+    """The folded cell that finds the course, and the one that starts the lesson."""
     notebook = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
-    return next(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return "\n".join([cell.source for cell in notebook.cells if cell.cell_type == "code"][:2])
 
 
 def run_cell(folder, code, **environment):
@@ -277,7 +278,10 @@ def run_cell(folder, code, **environment):
 
 def test_set_up_finds_the_course_from_a_folder_inside():
     done = run_cell(
-        ROOT / "notebooks", set_up_cell() + "\nprint(root)", SOUNDMIND_PROFILE="l4", PYTHONPATH=""
+        ROOT / "notebooks",
+        set_up_cells() + "\nprint(lesson.ROOT)",
+        SOUNDMIND_PROFILE="l4",
+        PYTHONPATH="",
     )
     *_, device, root = done.stdout.splitlines()
     assert device.endswith(", from SOUNDMIND_PROFILE"), done.stderr
@@ -299,11 +303,11 @@ def elsewhere(tmp_path):
 
 def test_set_up_uses_an_installed_course_and_makes_it_importable_everywhere(elsewhere):
     folder, environment = elsewhere
-    code = f"""{set_up_cell()}
+    code = f"""{set_up_cells()}
 os.chdir("/")
-{set_up_cell()}
+{set_up_cells()}
 command = [sys.executable, "-m", "soundmind_lite", "--help"]
-print(root, subprocess.run(command, capture_output=True).returncode)"""
+print(lesson.ROOT, subprocess.run(command, capture_output=True).returncode)"""
     done = run_cell(folder, code, PYTHONPATH=str(ROOT), **environment)
     assert done.stdout.splitlines()[-1] == f"{ROOT} 0", done.stderr
     assert list(folder.iterdir()) == []
@@ -311,7 +315,7 @@ print(root, subprocess.run(command, capture_output=True).returncode)"""
 
 def test_set_up_fetches_nothing_on_a_machine_of_the_readers_own(elsewhere):
     folder, environment = elsewhere
-    done = run_cell(folder, set_up_cell(), **environment)
+    done = run_cell(folder, set_up_cells(), **environment)
     assert done.stderr.splitlines()[-1] == (
         f"RuntimeError: no course here; get it with: git clone {ADDRESS}"
     )
@@ -321,7 +325,7 @@ def test_set_up_fetches_nothing_on_a_machine_of_the_readers_own(elsewhere):
 def test_the_package_alone_says_that_the_lessons_need_the_repository(tmp_path):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "soundmind_lite", tmp_path / "soundmind_lite", ignore=ignored)
-    done = run_cell(tmp_path, set_up_cell())
+    done = run_cell(tmp_path, set_up_cells())
     assert "the lessons need the whole repository" in done.stderr.splitlines()[-1]
 
 
@@ -358,7 +362,7 @@ def test_set_up_fetches_the_course_on_colab(tmp_path, repository):
         "GIT_CONFIG_KEY_0": f"url.file://{repository}.insteadOf",
         "GIT_CONFIG_VALUE_0": ADDRESS,
     }
-    code = f"import google.colab\n{set_up_cell()}\nprint(lesson.hosted(), root)"
+    code = f"import google.colab\n{set_up_cells()}\nprint(lesson.hosted(), lesson.ROOT)"
     for _ in range(2):
         done = run_cell(content, code, PYTHONPATH=str(tmp_path / "stand_in"), **git)
         assert done.stdout.splitlines()[-1] == f"Colab {content / 'soundmind_lite'}", done.stderr

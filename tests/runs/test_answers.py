@@ -1,13 +1,14 @@
 """Answers are kept as they come, and a run measures what its profile says."""
 
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 from conftest import FEW
 
 from soundmind_lite import evaluation, profiles, train
-from soundmind_lite.runs import evaluating
+from soundmind_lite.runs import beside, evaluating
 from soundmind_lite.runs.report import read_lines
 
 
@@ -20,7 +21,8 @@ def profile(eight_rows):
 @pytest.fixture
 def stop(monkeypatch):
     """`stop(n)`: the n-th batch of answers that is asked for from now on is an interruption;
-    returns the list of how many rows were asked for in each batch."""
+    returns the list of how many rows were asked for in each batch. All in this process."""
+    monkeypatch.setattr(beside, "core_is_free", lambda: False)
     complete = evaluation.complete
 
     def begin(number=None):
@@ -84,6 +86,20 @@ def test_a_run_measures_what_its_profile_says(eval, batches, profile, tmp_path, 
         assert (result["after"]["sampled_accuracy"] is None) == (eval == "short")
         assert ("accuracy, sampled" in printed) == (eval == "full")
     assert (tmp_path / "run" / "curves.png").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+def test_a_second_process_gives_the_same_answers(profile, tmp_path, monkeypatch):
+    found = {}
+    for free in (True, False):
+        monkeypatch.setattr(beside, "core_is_free", lambda free=free: free)
+        run = tmp_path / str(free)
+        result = train.train(profile, run)
+        lines = read_lines(run / "answers.jsonl")
+        assert [file.name for file in run.glob("answers*")] == ["answers.jsonl"]
+        assert len(lines) == 3 * 2 * 8
+        found[free] = sorted(map(json.dumps, lines)), result["after"] | {"seconds": 0}
+    assert found[True] == found[False]
 
 
 def test_a_question_in_text_has_no_swapped_audio(profile, tmp_path):

@@ -35,8 +35,12 @@ def interrupted(out, *, at: int, times: int = 1, **how):
         calls.append(1)
         if len(calls) == at:
             for _ in range(times):
+                handler = signal.getsignal(signal.SIGINT)
                 signal.raise_signal(signal.SIGINT)
-                time.sleep(0.01)  # two signals that wait to be handled are one
+                patience = time.monotonic() + 10
+                # two signals that wait to be handled are one; the first changes what a second does
+                while signal.getsignal(signal.SIGINT) is handler and time.monotonic() < patience:
+                    time.sleep(0.01)
         return [float(len(completion[0]["content"]) % 2) for completion in completions]
 
     return train.train("small", out, max_steps=4, reward_funcs=[even], **how)
