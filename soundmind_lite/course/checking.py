@@ -111,6 +111,17 @@ def entries(answers, keys: Iterable[str], *, choices: Iterable[str] = ()) -> Non
             raise Wrong(f"{key}: choose one of {_listed(choices)}.")
 
 
+def decided(answers, choices: Mapping[str, Iterable[str]]) -> tuple:
+    """The answers to the questions of `choices`, in their order.
+
+    Wrong unless `answers` is a dictionary with one of the choices for each question.
+    """
+    entries(answers, choices)
+    for key, allowed in choices.items():
+        entries({key: answers[key]}, [key], choices=allowed)
+    return tuple(answers[key] for key in choices)
+
+
 def near(found, expected, *, tolerance: float = 1e-3) -> bool:
     """True if two numbers, or two lists of numbers, are equal within the tolerance."""
     if isinstance(expected, (int, float)):

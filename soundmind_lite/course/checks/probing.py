@@ -5,7 +5,7 @@ from math import comb, sqrt
 import torch
 
 from ...evaluation import wilson_interval
-from ..checking import Wrong, call, entries, expect, refuses
+from ..checking import Wrong, call, decided, entries, expect, refuses
 
 CLIPS = {"A": "correct", "B": "cut", "C": "misaligned", "D": "padded"}
 
@@ -199,9 +199,7 @@ REASONS = ("reasoning", "interval", "silence")
 @refuses(DECISION | {"because": "interval"}, "doesn't say what to train")
 @refuses(DECISION | {"because": "silence"}, "without audio there is no answer")
 def check_02_5(decision):
-    entries(decision, DECISION)
-    entries({"train": decision["train"]}, ["train"], choices=TRAINED)
-    entries({"because": decision["because"]}, ["because"], choices=REASONS)
+    train, because = decided(decision, {"train": TRAINED, "because": REASONS})
     wrong_parts = {
         "audio encoder": "Where the model reasons at all, 12 of 13 completions restate the "
         "question word for word. The audio encoder already delivers what is needed.",
@@ -214,10 +212,10 @@ def check_02_5(decision):
         "silence": "True, but it only shows that without audio there is no answer. What happens "
         "with audio decides.",
     }
-    if decision["train"] != DECISION["train"]:
-        raise Wrong(wrong_parts[decision["train"]])
-    if decision["because"] != DECISION["because"]:
-        raise Wrong(wrong_reasons[decision["because"]])
+    if train != DECISION["train"]:
+        raise Wrong(wrong_parts[train])
+    if because != DECISION["because"]:
+        raise Wrong(wrong_reasons[because])
     return (
         "What the encoder delivers suffices, and the good behaviour is already sampled: a reward "
         "can find it there and make it more probable."

@@ -2,7 +2,7 @@
 
 import math
 
-from ..checking import Wrong, call, entries, expect, number, refuses
+from ..checking import Wrong, call, decided, entries, expect, number, refuses
 
 RUNS = {
     "A": "656 questions three times take 7.9 hours, more than twice your evening.",
@@ -25,12 +25,7 @@ REASONS = {
 @refuses({"run": "D", "reason": "more steps"}, "14 points")
 @refuses({"run": "C", "reason": "more steps"}, "the reason isn't")
 def check_11_1(decision):
-    entries(decision, ("run", "reason"))
-    run, reason = decision["run"], decision["reason"]
-    if run not in RUNS:
-        raise Wrong(f"run: choose one of {', '.join(map(repr, RUNS))}.")
-    if reason not in REASONS:
-        raise Wrong(f"reason: choose one of {', '.join(map(repr, REASONS))}.")
+    run, reason = decided(decision, {"run": RUNS, "reason": REASONS})
     if RUNS[run]:
         raise Wrong(f"{run}: {RUNS[run]}")
     if REASONS[reason]:

@@ -1,6 +1,6 @@
 """Checks of notebook 10: memory, cost and the fields of a profile at 7B."""
 
-from ..checking import Wrong, call, entries, expect, number, refuses
+from ..checking import Wrong, call, decided, entries, expect, number, refuses
 
 BUDGET = {
     "weights": "",
@@ -107,12 +107,7 @@ REASONS = {
 @refuses({"card": "A100-40GB", "reason": "C"}, "in half the time")
 @refuses({"card": "H100", "reason": "B"}, "More memory")
 def check_10_3(decision):
-    entries(decision, ("card", "reason"))
-    card, reason = decision["card"], decision["reason"]
-    if card not in CARDS:
-        raise Wrong(f"card: choose one of {', '.join(map(repr, CARDS))}.")
-    if reason not in REASONS:
-        raise Wrong(f"reason: choose one of {', '.join(map(repr, REASONS))}.")
+    card, reason = decided(decision, {"card": CARDS, "reason": REASONS})
     if card in CARD_FAULTS:
         raise Wrong(f"{card}: {CARD_FAULTS[card]}")
     if REASONS[reason]:
@@ -147,12 +142,7 @@ FIELD_REASONS = {
 @refuses({"lower": "num_generations", "reason": "C"}, "leaves the group")
 @refuses({"lower": "prompts_per_step", "reason": "D"}, "4 bits are on")
 def check_10_4(decision):
-    entries(decision, ("lower", "reason"))
-    field, reason = decision["lower"], decision["reason"]
-    if field not in FIELDS:
-        raise Wrong(f"lower: choose one of {', '.join(map(repr, FIELDS))}.")
-    if reason not in FIELD_REASONS:
-        raise Wrong(f"reason: choose one of {', '.join(map(repr, FIELD_REASONS))}.")
+    field, reason = decided(decision, {"lower": FIELDS, "reason": FIELD_REASONS})
     if FIELDS[field]:
         raise Wrong(f"{field}: {FIELDS[field]}")
     if FIELD_REASONS[reason]:

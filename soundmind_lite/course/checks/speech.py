@@ -3,7 +3,7 @@
 import difflib
 from collections import Counter
 
-from ..checking import Wrong, call, entries, near, number, refuses
+from ..checking import Wrong, call, decided, entries, near, number, refuses
 
 
 def _word_by_word(reference, transcript):
@@ -160,13 +160,11 @@ NOT_THE_REASON = {
 @refuses({"report": "the higher of the two", "reason": "d"}, "luck")
 @refuses({"report": "transcript", "reason": "c"}, "equal digits")
 def check_08_4(decision):
-    entries(decision, ("report", "reason"))
-    entries({"report": decision["report"]}, ("report",), choices=REPORTS)
-    entries({"reason": decision["reason"]}, ("reason",), choices="abcd")
-    if decision["report"] != "transcript":
-        raise Wrong(NOT_THE_REPORT[decision["report"]])
-    if decision["reason"] != "a":
-        raise Wrong(f"The figure is right, the reason isn't. {NOT_THE_REASON[decision['reason']]}")
+    report, reason = decided(decision, {"report": REPORTS, "reason": "abcd"})
+    if report != "transcript":
+        raise Wrong(NOT_THE_REPORT[report])
+    if reason != "a":
+        raise Wrong(f"The figure is right, the reason isn't. {NOT_THE_REASON[reason]}")
     return (
         "Put the text's accuracy, the WER and the ASR's name beside it: the difference is what is "
         "lost between text and speech."

@@ -2,7 +2,7 @@
 
 from ... import speech
 from ...speech import spoken
-from ..checking import Wrong, call, entries, near, numbers, refuses
+from ..checking import Wrong, call, decided, entries, near, numbers, refuses
 
 REFERENCE_SECONDS, FEW_WORDS = 6.0, 4
 REASONED = (
@@ -185,10 +185,7 @@ WHY_NOT = {
 @refuses({"rewards": "text", "reason": "d"}, "sum has all five")
 @refuses({"rewards": "text", "reason": "c"}, "only if they differ")
 def check_09_4(decision):
-    entries(decision, ("rewards", "reason"))
-    entries({"rewards": decision["rewards"]}, ("rewards",), choices=("text", "audio", "all five"))
-    entries({"reason": decision["reason"]}, ("reason",), choices="abcd")
-    chosen = decision["rewards"], decision["reason"]
+    chosen = decided(decision, {"rewards": ("text", "audio", "all five"), "reason": "abcd"})
     if chosen in DECISIONS:
         return DECISIONS[chosen]
     if chosen[0] in NOT_THE_REWARDS:

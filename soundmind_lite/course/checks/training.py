@@ -1,7 +1,7 @@
 """Checks of notebook 05: training with GRPO."""
 
 from ...rewards import completion_text
-from ..checking import Wrong, call, entries, expect, near, numbers, refuses
+from ..checking import Wrong, call, decided, entries, expect, near, numbers, refuses
 
 EFFECTS = {
     "num_generations=12": "error before the first step",
@@ -193,9 +193,8 @@ def _decided(decision="look", reason="both look alike") -> dict:
 @refuses(_decided(reason="zero-std groups mean that the run is broken"), "what a solved task looks")
 @refuses(_decided(reason="the KL is small, so the model can't have gone wrong"), "how far")
 def check_05_6(answer):
-    entries(answer, ("decision", "reason"))
-    entries({"decision": answer["decision"]}, ["decision"], choices=["look", *DECISIONS])
-    entries({"reason": answer["reason"]}, ["reason"], choices=["both look alike", *REASONS])
+    choices = {"decision": ["look", *DECISIONS], "reason": ["both look alike", *REASONS]}
+    decided(answer, choices)
     for part, remarks in (("decision", DECISIONS), ("reason", REASONS)):
         if answer[part] in remarks:
             raise Wrong(f"{part}, {answer[part]!r}: {remarks[answer[part]]}")
