@@ -27,14 +27,18 @@ def adapter_merged(model: PeftModel):
                 weight.copy_(values)
 
 
+def in_float32(model) -> bool:
+    """Whether all parameters are, so that merging only reorders sums. Rounded to 16 or 4 bits,
+    merged weights would lose most of what a small learning rate has changed."""
+    return {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
 def changes_nothing(model) -> bool:
-    """Whether merging only reorders sums: in float32, and without dropout. Rounded to 16 or 4 bits,
-    merged weights would lose what a small learning rate has changed."""
+    """Whether a PEFT model samples the same when it is merged: in float32, and without dropout."""
     if not isinstance(model, PeftModel):
         return False
     dropout = any(config.lora_dropout for config in model.peft_config.values())
-    dtypes = {parameter.dtype for parameter in model.parameters()}
-    return dtypes == {torch.float32} and not dropout
+    return in_float32(model) and not dropout
 
 
 class MergedSampling:

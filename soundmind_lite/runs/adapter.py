@@ -3,12 +3,12 @@
 import warnings
 from pathlib import Path
 
-import torch
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from .. import models, profiles
+from ..fast.merged_sampling import in_float32
 from ..profiles import Profile
 from .checkpoints import checkpoints
 from .files import FACTS, RESULT, RunError, read_json
@@ -79,15 +79,9 @@ def adapter_folder(run: str | Path) -> Path:
 
 
 def merged(model: PeftModel):
-    """The model with its adapter merged into it, which answers faster, if that changes nothing.
-
-    Rounded to 16 or 4 bits the merged weights would lose most of what a small learning rate has
-    changed, so there the adapter stays beside them.
-    """
-    dtypes = {parameter.dtype for parameter in model.get_base_model().parameters()}
-    if dtypes == {torch.float32}:
-        return model.merge_and_unload()
-    return model
+    """The model with its adapter merged into it, which answers faster; beside it where merging
+    would round (`in_float32`)."""
+    return model.merge_and_unload() if in_float32(model) else model
 
 
 def load_trained(run: str | Path):
