@@ -40,8 +40,8 @@ toc_object_entries_show_parents = "hide"
 html_theme = "furo"
 html_title = "soundmind_lite"
 html_static_path, templates_path = ["_static"], ["_templates"]
-html_css_files = ["site.css"]
-html_js_files = [("site.js", {"defer": "defer"})]
+html_css_files = ["site.css", "live/live.css"]
+html_js_files = [("site.js", {"defer": "defer"}), "live/live.js"]
 html_copy_source = False
 html_show_copyright = False
 # the search finds every name, and the library's first page lists its modules

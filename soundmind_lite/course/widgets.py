@@ -3,6 +3,8 @@
 Each leaves a static picture where no kernel runs.
 """
 
+import html
+import json
 from dataclasses import replace
 
 import ipywidgets as widgets
@@ -32,20 +34,29 @@ GIVE_WAY = """<style>
 class Pictured(widgets.VBox):
     """Controls above a card of HTML; without a kernel a page shows the card as it was saved."""
 
-    def __init__(self, controls: list[widgets.Widget], card: widgets.HTML, *, note: str):
+    def __init__(
+        self, controls: list[widgets.Widget], card: widgets.HTML, *, note: str, live: str = ""
+    ):
         super().__init__([*controls, card], layout=WIDE)
         self._card = card
         self._note = note
+        self._live = live
 
     def as_saved(self) -> str:
-        """HTML of the picture, with a word on how to bring it to life."""
-        return f'<div class="as-saved"><p>{self._note}</p>{self._card.value}</div>'
+        """HTML of the picture, with a word on how to bring it to life. On a page of the site the
+        lab that its attributes name takes its place."""
+        return f'<div class="as-saved"{self._live}><p>{self._note}</p>{self._card.value}</div>'
 
     def _ipython_display_(self):
         display(HTML(GIVE_WAY + self.as_saved()))
         live = super()._repr_mimebundle_()
         live.pop("text/plain", None)  # the picture says it
         display(live, raw=True)
+
+
+def live(name: str, **options) -> str:
+    """The attributes by which a page of the site starts its lab of that name."""
+    return f' data-live="{name}" data-options="{html.escape(json.dumps(options))}"'
 
 
 def reward_lab(completion: str, label: int = 1, *, reference_length: int = 30) -> Pictured:
@@ -65,7 +76,8 @@ def reward_lab(completion: str, label: int = 1, *, reference_length: int = 30) -
         control.observe(redraw, "value")
     redraw()
     note = "The reward lab as it was saved; run this cell to edit the completion."
-    return Pictured([text, widgets.HBox([truth, reference])], card, note=note)
+    page = live("reward_lab", completion=completion, label=label, reference_length=reference_length)
+    return Pictured([text, widgets.HBox([truth, reference])], card, note=note, live=page)
 
 
 def rollout_player(rollouts: list[dict], rows) -> Pictured:
@@ -145,7 +157,8 @@ def planner_lab(profile: str = "l4", card: str = "T4") -> Pictured:
     redraw()
     rows = [widgets.HBox([which, where, price])]
     rows += [widgets.HBox([seconds, group]), widgets.HBox([tokens, at_once])]
-    return Pictured(rows, panel, note="The planner as it was saved; run this cell to choose.")
+    note = "The planner as it was saved; run this cell to choose."
+    return Pictured(rows, panel, note=note, live=live("planner_lab", profile=profile, card=card))
 
 
 def _slider(name: str, value: int, *, low: int, high: int, step: int) -> widgets.IntSlider:

@@ -26,6 +26,12 @@ EXERCISE = re.compile(
     r"^### Exercise ([\d.]+) · (.+)\nDifficulty ([●○]{3}), (\d+) minutes?\.", re.MULTILINE
 )
 
+# (lesson, what a cell of it holds, the lab that its page shows after that cell). The reward lab and
+# the planner need no line: the widgets' saved pictures name them.
+LABS = (
+    ("05_train_with_grpo", "rollout_player(", '<div data-live="rollout_player"></div>'),
+)
+
 
 class SiteError(RuntimeError):
     """The site can't be built; the message says why."""
@@ -148,6 +154,7 @@ def lesson(name: str):
     first = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
     if "/teaching/" not in name:
         first.source += "\n\n" + at_a_glance(notebook, name)
+    with_labs(notebook, name)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text = linked(cell.source, name)
@@ -155,6 +162,17 @@ def lesson(name: str):
             notes = cell.metadata.get("slideshow", {}).get("slide_type") == "notes"
             cell.source = f"::::{{admonition}} For the teacher\n{text}\n::::" if notes else text
     return notebook
+
+
+def with_labs(notebook, name: str) -> None:
+    """Puts each lab of `LABS` after the code cell that it belongs to. SiteError without one."""
+    for lesson_name, code, box in LABS:
+        if PurePosixPath(name).stem != lesson_name:
+            continue
+        found = [i for i, cell in enumerate(notebook.cells) if code in cell.source]
+        if not found:
+            raise SiteError(f"{name} has no cell with {code!r}, after which a lab belongs")
+        notebook.cells.insert(found[0] + 1, nbformat.v4.new_markdown_cell(box))
 
 
 def at_a_glance(notebook, name: str) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 
 from ..profiles import ASSETS, ROOT
-from . import library, pages
+from . import library, live, pages
 from .pages import TEMPLATES, SiteError
 
 TOOLS = {"sphinx": "sphinx", "myst_nb": "myst-nb", "furo": "furo"}
@@ -69,6 +69,7 @@ def assemble(source: Path) -> None:
         copy(picture, source / picture.relative_to(ROOT))
     for name, folder in SETTINGS.items():
         copy(TEMPLATES / name, source / folder / name)
+    live.write(source / "_static" / "live")
 
 
 def copy(file: Path, target: Path) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from soundmind_lite.publish import live
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
     "--headless=new",
@@ -170,6 +172,28 @@ def browser(tmp_path_factory):
     browser = Browser(program, tmp_path_factory.mktemp("browser"))
     yield browser
     browser.close()
+
+
+@pytest.fixture(scope="session")
+def live_folder(tmp_path_factory):
+    """The labs' scripts with their data, as the site has them."""
+    folder = tmp_path_factory.mktemp("live") / "live"
+    live.write(folder)
+    return folder
+
+
+@pytest.fixture
+def lab_page(live_folder, browser, tmp_path):
+    """A function that opens a page of labs alone, from their HTML, and returns the browser."""
+
+    def open_page(body: str = ""):
+        script = f'<script src="{(live_folder / "live.js").as_uri()}"></script>'
+        page = tmp_path / "page.html"
+        page.write_text(f"<!doctype html><meta charset=utf-8>{script}{body}", encoding="utf-8")
+        browser.open(page.as_uri())
+        return browser
+
+    return open_page
 
 
 @pytest.fixture(scope="session")
