@@ -28,20 +28,12 @@ def train(args) -> None:
     if args.hours:
         from .scale import doctor, planner
 
-        card, processes = chosen_card(args, profile), doctor.processes_for(profile)
+        card = doctor.chosen_card(args.gpu, profile)
+        processes = doctor.processes_for(profile)
         profile = planner.within(profile, card, hours=args.hours, processes=processes)
         print(console.in_flags(str(planner.plan(profile, card, processes=processes))))
-    train(
-        profile,
-        args.out,
-        seed=args.seed,
-        max_steps=args.steps,
-        resume=args.resume,
-        algorithm=args.algorithm,
-        setting=args.setting,
-        on_bad_row=args.on_bad_row,
-        report_to=args.report_to,
-    )
+    names = ("seed", "resume", "algorithm", "setting", "on_bad_row", "report_to")
+    train(profile, args.out, max_steps=args.steps, **given(args, *names))
     if processes().is_main_process:
         files = "result.json, curves.png, metrics.jsonl, completions.jsonl, adapter/"
         print(f"\nWritten to {args.out}: {files}")
@@ -51,6 +43,8 @@ def evaluate(args) -> None:
     from .runs.files import check_target
     from .scale.doctor import require
 
+    if args.against:
+        return compare(args)
     check_target(args.out, "--out")
     if args.run is None:  # asked before the slow imports
         require(chosen_profile(args))
@@ -62,15 +56,8 @@ def evaluate(args) -> None:
         raise ValueError("--run evaluates its own model; leave out --model")
     profile = chosen_profile(args, own)
     require(profile)
-    result = evaluate(
-        profile,
-        args.run,
-        split=args.split,
-        setting=args.setting,
-        control=args.audio,
-        on_bad_row=args.on_bad_row,
-        out=args.out,
-    )
+    options = given(args, "split", "setting", "on_bad_row", "out")
+    result = evaluate(profile, args.run, control=args.audio, **options)
     if args.json:
         lists = ("answers", "skipped")
         print(json.dumps({k: v for k, v in result.items() if k not in lists}, indent=2))
@@ -78,27 +65,30 @@ def evaluate(args) -> None:
         print(in_words(result))
 
 
-def bench(args) -> None:
-    from . import profiles
-    from .runs.files import check_target, write_json
-    from .scale import bench, doctor, growth
+def compare(args) -> None:
+    if args.run or args.out is None:  # said before the slow imports
+        raise ValueError("--against compares the profile's --model, and --out is a folder for it")
+    from .runs import independent
+    from .scale.doctor import require
 
-    profile = profiles.get(args.profile)
-    if not args.random_weights:
-        doctor.require(profile)
-    check_target(args.json, "--json")
-    sizes = {
-        "audio_seconds": args.seconds_of_audio,
-        "group": args.group,
-        "new_tokens": args.new_tokens,
-        "random_weights": args.random_weights,
-    }
-    result = bench.measure(profile, "rollout" if args.what == "rollout" else "step", **sizes)
-    if args.what == "all":
-        result["growth"] = growth.measure(profile, **sizes)
-    print(bench.table(result))
-    if args.json:
-        write_json(args.json, result)
+    require(profile := chosen_profile(args))
+    options = given(args, "split", "on_bad_row")
+    print(independent.page(independent.compare(profile, args.against, args.out, **options)))
+
+
+def bench(args) -> None:
+    from .scale import benches
+
+    sizes = given(args, "group", "new_tokens", "random_weights")
+    sizes["audio_seconds"] = args.seconds_of_audio
+    benches.bench(args.what, args.profile, args.json, **sizes)
+
+
+def speedrun(args) -> None:
+    from .scale import benches
+
+    options = given(args, "entry", "seed", "every", "to_the_end", "algorithms")
+    benches.speedrun(args.json, **options)
 
 
 def merge(args) -> None:
@@ -112,7 +102,7 @@ def plan(args) -> None:
     from .scale import doctor, planner
 
     profile = chosen_profile(args)
-    card = chosen_card(args, profile)
+    card = doctor.chosen_card(args.gpu, profile)
     sizes = {"processes": None if args.gpu else doctor.processes_for(profile)}
     sizes["audio_seconds"] = args.seconds_of_audio
     if args.hours:
@@ -123,20 +113,6 @@ def plan(args) -> None:
     print(console.in_flags(str(chosen)))
     if not chosen.fits:
         raise RuntimeError(f"the profile {profile.name} will not fit on {card.name}")
-
-
-def chosen_card(args, profile):
-    """The card of --gpu, else the first GPU here, else the one that the profile is made for."""
-    from .scale import doctor
-    from .scale.cards import CARDS
-
-    if args.gpu:
-        return CARDS[args.gpu]
-    if doctor.gpus():
-        return doctor.card_here()
-    if not profile.card:
-        raise doctor.MachineError(f"no GPU to plan {profile.name} for; name one with --gpu")
-    return CARDS[profile.card]
 
 
 def build_tiny(args) -> None:
@@ -154,6 +130,10 @@ def site(args) -> None:
     print(f"Written: {site.build(args.out) / 'index.html'}; it opens without a network")
 
 
+def given(args, *names: str) -> dict:
+    return {name: getattr(args, name) for name in names}
+
+
 def chosen_profile(args, profile=None):
     """The profile, by default that of --profile, with what the command line replaces in it."""
     from . import profiles
@@ -167,6 +147,7 @@ def chosen_profile(args, profile=None):
 def parser() -> argparse.ArgumentParser:
     from .data import SETTINGS, SPLITS
     from .profiles import PROFILES
+    from .runs.algorithms import CONFIGS
     from .scale.cards import CARDS
 
     top = argparse.ArgumentParser(
@@ -225,8 +206,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=console.seed, default=0, help=default)
     p.add_argument("--out", type=Path, help="the run folder (default: runs/PROFILE-seedSEED)")
     p.add_argument("--resume", action="store_true", help="continue from --out's last checkpoint")
-    words = f"a baseline for each question, or over the whole batch {default}"
-    p.add_argument("--algorithm", choices=("grpo", "reinforce++"), default="grpo", help=words)
+    words = f"GRPO as TRL sets it, or another of its losses, or REINFORCE++ {default}"
+    p.add_argument("--algorithm", choices=list(CONFIGS), default="grpo", help=words)
     p.add_argument("--report-to", help="a tracker that transformers knows, such as trackio")
     add_length(p)
     add_source(p)
@@ -240,7 +221,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--split", choices=SPLITS, default="test", help=default)
     words = f"the row's own audio, silence, or another row's {default}"
     p.add_argument("--audio", choices=("true", "silent", "swapped"), default="true", help=words)
-    p.add_argument("--out", type=Path, help="a JSON file for the figures and every answer")
+    words = "a checkpoint: compare --model with it, and ask with silence and swapped audio, too"
+    p.add_argument("--against", metavar="MODEL", help=words)
+    words = "a JSON file for the figures and every answer; with --against, a folder"
+    p.add_argument("--out", type=Path, help=words)
     p.add_argument("--json", action="store_true", help="print the figures as JSON")
     add_rows(p)
 
@@ -256,6 +240,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--group", type=console.positive, default=8, help=words)
     words = "of a completion (default: the profile's)"
     p.add_argument("--new-tokens", type=console.positive, help=words)
+    p.add_argument("--json", type=Path, help="a file for the figures")
+
+    p = command("speedrun", speedrun, "time and steps to 90 % on unseen questions")
+    words = "a JSON file of fields to change: of the profile, of GRPOConfig, and algorithm"
+    p.add_argument("--entry", type=Path, help=words)
+    p.add_argument("--seed", type=console.seed, default=0, help=default)
+    words = f"steps between two measurements {default}"
+    p.add_argument("--every", type=console.positive, default=2, metavar="N", help=words)
+    p.add_argument("--to-the-end", action="store_true", help="don't stop at 90 %%")
+    words = "every algorithm of train, to the end; continues the races in --json"
+    p.add_argument("--algorithms", action="store_true", help=words)
     p.add_argument("--json", type=Path, help="a file for the figures")
 
     p = command("merge", merge, "write a run's trained thinker as a checkpoint, with a model card")

@@ -12,7 +12,6 @@ from . import evaluation, grpo, profiles
 from .data import SETTINGS
 from .profiles import Profile
 from .rewards import TEXT_REWARDS
-from .trainer import ALGORITHMS
 
 
 def train(
@@ -33,8 +32,8 @@ def train(
     `output_dir` (default: runs/PROFILE-seedSEED) gets the files that `runs.folder` lists.
     `reward_funcs`, one or several, default to the text rewards, and to text and audio rewards if
     the setting's answers are spoken: by the talker of a full checkpoint, else by hibari-tts.
-    `on_bad_row="skip"` leaves out rows that can't be used, counted and listed. `report_to` is a
-    tracker, as in TRL. Returns the result.
+    `algorithm` is one of `runs.algorithms`. `on_bad_row="skip"` leaves out rows that can't be used,
+    counted and listed. `report_to` is a tracker, as in TRL. Returns the result.
 
     Raises MachineError if this machine can't run the profile, RunError if the run can't start or
     resume in the folder, or if rows or clips changed during it, TrainingError for NaN and infinity,
@@ -42,6 +41,7 @@ def train(
     An error that stops a run under way carries a note of what is complete.
     """
     # what surrounds a run; the method can be read without it
+    from .runs import algorithms
     from .runs.adapter import save_adapter
     from .runs.folder import RunFolder
     from .runs.measuring import measure
@@ -61,7 +61,7 @@ def train(
     shipped = TEXT_REWARDS + AUDIO_REWARDS if spoken else TEXT_REWARDS
     reward_funcs = as_list(reward_funcs) or list(shipped)
     max_steps = profile.max_steps if max_steps is None else max_steps
-    profiles.one_of(ALGORITHMS, algorithm, what="algorithm")
+    changes = algorithms.options(algorithm)
     check_sizes(profile, max_steps=max_steps)
     output_dir = output_dir or f"runs/{profile.name}-seed{seed}"
     settings = {"seed": seed, "algorithm": algorithm, "steps": max_steps, "setting": setting}
@@ -86,9 +86,9 @@ def train(
             reward_funcs=[spoken_by(voice, reward) for reward in reward_funcs],
             seed=seed,
             max_steps=max_steps,
-            algorithm=algorithm,
             callbacks=[run.log],
             report_to=[report_to] if report_to else [],
+            **changes,
         )
         model = prepared(trainer, run.checkpoint)
         before = run.saved("before") or measure(model, "before", **asked, step=0, voice=voice)

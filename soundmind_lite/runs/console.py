@@ -47,6 +47,11 @@ ABOUT = {
         "side in one process.",
         "step --seconds-of-audio 30 --group 4 --json bench.json",
     ),
+    "speedrun": (
+        "Trains the shipped tiny model until it answers 90 %% of the unseen spoken test questions, "
+        "and says how many steps and seconds that took, imports included.",
+        "--entry entry.json --json race.json",
+    ),
     "merge": (
         "Merges the adapter of a finished run into its model and writes that as a checkpoint with "
         "a model card.",

@@ -105,6 +105,17 @@ def card_here() -> Card:
     return card_of(*found[0])
 
 
+def chosen_card(name: str | None, profile: Profile) -> Card:
+    """The card of that name, else the first GPU here, else the one that the profile is made for."""
+    if name:
+        return CARDS[name]
+    if gpus():
+        return card_here()
+    if not profile.card:
+        raise MachineError(f"no GPU to plan {profile.name} for; name one with --gpu")
+    return CARDS[profile.card]
+
+
 def profile_finding(profile: Profile, cards: list[tuple[str, float]]) -> Finding:
     """Whether a machine with these cards (name, GB) can run the profile, by its plan."""
     what = f"profile {profile.name} ({profile.where})"

@@ -18,6 +18,7 @@ from trl import GRPOConfig
 
 from soundmind_lite import grpo, models, profiles
 from soundmind_lite.fast import grouping, shared_prefix
+from soundmind_lite.runs.algorithms import CONFIGS
 from soundmind_lite.runs.guards import GuardedTrainer
 
 # Six completions a step in micro-batches of two, which part the groups of three
@@ -32,15 +33,8 @@ SMALL = replace(
 )
 AGREE = 1e-3  # of the largest movement of a parameter
 
-ANY_ORDER = {
-    "the course's": dict(),
-    "grpo": dict(loss_type="grpo"),
-    "dr_grpo": dict(loss_type="dr_grpo"),
-    "cispo": dict(loss_type="cispo"),
-    "sapo": dict(loss_type="sapo"),
-    "luspo": dict(loss_type="luspo", importance_sampling_level="sequence"),
-    "vespo": dict(loss_type="vespo"),
-    "gspo": dict(loss_type="grpo", importance_sampling_level="sequence"),
+ANY_ORDER = {name: fields for name, fields in CONFIGS.items() if name not in ("bnpo", "grpo")} | {
+    "the course's": CONFIGS["grpo"],
     "no reference": dict(beta=0.0),
     "plain KL": dict(use_bias_correction_kl=False),
     "three iterations": dict(num_iterations=3, max_steps=4),
@@ -64,7 +58,7 @@ ANY_ORDER = {
     "checkpointing": dict(gradient_checkpointing=True),
 }
 ORDER_KEPT = {
-    "bnpo": dict(loss_type="bnpo"),
+    "bnpo": CONFIGS["bnpo"],
     "bnpo, iterations": dict(loss_type="bnpo", num_iterations=2),
     "top entropy": dict(top_entropy_quantile=0.5),
     "top entropy, grpo": dict(top_entropy_quantile=0.2, loss_type="grpo"),
@@ -243,11 +237,24 @@ def test_rows_move_only_where_nothing_depends_on_it(setting, tmp_path):
     assert grouping.order_is_free(args) == (setting in ANY_ORDER)
 
 
-def test_every_loss_of_trl_is_tried(tmp_path):
+@pytest.mark.parametrize("name", ["dapo", "cispo", "vespo"])
+def test_losses_that_only_clip_otherwise_are_one_with_one_update(name, adapter_after):
+    """As `runs.algorithms` says: the ratio is 1, so nothing is clipped."""
+    names = (name, "the course's")
+    assert difference(*(adapter_after(setting, share=False) for setting in names)) < AGREE
+
+
+@pytest.mark.parametrize("name", ["grpo_2024", "dr_grpo", "bnpo", "gspo", "sapo", "luspo"])
+def test_losses_that_weigh_tokens_otherwise_train_another_adapter(name, adapter_after):
+    names = (name, "the course's")
+    assert difference(*(adapter_after(setting, share=False) for setting in names)) > 10 * AGREE
+
+
+def test_every_loss_of_trl_has_its_name_and_is_tried(tmp_path):
     described = GRPOConfig.__dataclass_fields__["loss_type"].metadata["help"]
     losses = re.findall(r"'(\w+)'", described.split("Supported values are")[1].split(".")[0])
-    tried = [grpo.grpo_config(SMALL, tmp_path, **setting) for setting in SETTINGS.values()]
-    assert {args.loss_type for args in tried} == set(losses)
+    named = [grpo.grpo_config(SMALL, tmp_path, **fields) for fields in CONFIGS.values()]
+    assert {args.loss_type for args in named} == set(losses)
     assert set(grouping.SUMS_OVER_ROWS) == set(losses) - {"bnpo"}
 
 
