@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import torch
 
 from ..audio import SAMPLE_RATE
@@ -13,6 +14,7 @@ from ..scale.doctor import Finding
 from .explain import format_fault
 
 FEW = 0.1  # share of completions, or of groups with a spread, below which little can be learned
+TENTH = 0.1  # of a second: a mask counts whole frames
 NOTHING = 0.01  # reward below which a term counts as not paid
 COLUMNS = {"prompt": list, "audio": str, "label": int, "reference_length": (int, float)}
 
@@ -70,6 +72,31 @@ def check_template(processor, row, *, audio) -> list[Finding]:
     encoded = int(audio_token_count(frames))
     what = f"chat template: {tokens} audio tokens for {len(audio) / SAMPLE_RATE:.1f} s of audio"
     return [Finding(what, tokens == encoded, f"the audio encoder makes {encoded} embeddings")]
+
+
+def check_clips(processor, clips: dict[str, np.ndarray]) -> list[Finding]:
+    """Whether the feature extractor of a processor reads all of each clip, a mono array at 16 kHz.
+
+    Many cut what is longer than their limit (30 s for Whisper's own, 300 s for Qwen2.5-Omni's)
+    without a word, and the model answers a question whose end it never got. A line for the clips
+    that are read whole, and one for each of the others, by name.
+    """
+    cut = []
+    for name, clip in clips.items():
+        seconds, read = len(clip) / SAMPLE_RATE, seconds_read(processor, clip)
+        if read < seconds - TENTH:
+            what = f"clip {name} has {seconds:.1f} s, and {read:.1f} s are read"
+            cut.append(Finding(what, False, "leave it out, or take a processor that reads more"))
+    whole = Finding(f"clips that are read whole: {len(clips) - len(cut)} of {len(clips)}", True)
+    return [whole, *cut]
+
+
+def seconds_read(processor, clip: np.ndarray) -> float:
+    """The seconds of a clip that the features of a processor hold, by their mask."""
+    extractor = processor.feature_extractor
+    options = {"sampling_rate": SAMPLE_RATE, "return_attention_mask": True}
+    frames = int(np.sum(extractor(clip, **options)["attention_mask"]))
+    return frames * extractor.hop_length / SAMPLE_RATE
 
 
 def check_rollouts(rollouts: list[dict]) -> list[Finding]:
