@@ -9,12 +9,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from . import web_model, web_planner, web_rewards, web_run
 from .pages import TEMPLATES
 
 SCRIPTS = TEMPLATES / "live"
 # {name of a value: the function that makes it}; what it returns becomes JSON. It gets the folder
 # that it may write files to, such as clips, which the lab finds with `soundmind.file`.
 DATA: dict[str, Callable[[Path], object]] = {}
+DATA |= web_run.DATA
+DATA |= web_planner.DATA
+DATA |= web_rewards.DATA
+DATA |= web_model.DATA
 
 
 def write(folder: Path) -> None:
