@@ -8,7 +8,7 @@ from pathlib import Path
 
 import soundmind_lite
 
-from .pages import LIBRARY, readme, toctree
+from . import pages
 
 NAME = soundmind_lite.__name__
 CORE = "core"  # the modules at the top of the package
@@ -53,10 +53,10 @@ def page(package: str, modules: list[Module]) -> str:
 
 
 def index() -> str:
-    """The README's section on the library, if it has one, and every module with a link."""
-    parts = ["# The library", readme().get(LIBRARY, "").strip()]
-    found = packages()
-    for package, (first, *rest) in found.items():
+    """What `library.md` says, and every module with a link."""
+    parts = [pages.text_of("assets/site/library.md")]
+    for package, (first, *rest) in packages().items():
         lines = [f"- {{py:mod}}`{one.title} <{one.name}>`: {one.summary}" for one in rest]
         parts += [f"## {package}", first.summary, "\n".join(lines)]
-    return "\n\n".join(filter(None, parts)) + "\n" + toctree(list(found))
+    parts.append(f"```{{toctree}}\n:hidden:\n:glob:\n\n{CORE}\n*\n```")
+    return "\n\n".join(filter(None, parts)) + "\n"

@@ -2,7 +2,7 @@
 
 One test file per exercise, worth one point. A test runs the check that the learner sees, on the
 variable that the notebook hands to `exercises.check`. Otter itself runs the notebooks; nothing here
-imports it. notebooks/teaching/README.md has the commands.
+imports it. notebooks/teaching/grading.md has the commands.
 """
 
 import argparse

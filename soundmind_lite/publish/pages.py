@@ -17,8 +17,15 @@ from . import ledger
 
 TEMPLATES = ASSETS / "site"
 CARDS = ("assets/mini_alr/README.md", "assets/tiny_omni/README.md")
-COURSE = "The course"  # the section of the README before which the home page shows the loop
-LIBRARY, TROUBLE = "The library", "If something goes wrong"  # its sections with pages of their own
+LEDGER = "assets/ledger.json"
+# pages that stand elsewhere than their files: who links to the README gets the home page
+PLACES = {
+    "README.md": "index.md",
+    "assets/site/home.md": "index.md",
+    "assets/site/library.md": "api/index.md",
+    "CHANGELOG.md": "changes.md",
+    LEDGER: "ledger.md",
+}
 LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^()\s]+)\)")
 # a picture from elsewhere that is a link
 BADGE = re.compile(r"\[!\[([^\]]*)\]\(https?://[^)]*\)\]\(([^)]*)\)")
@@ -29,7 +36,24 @@ EXERCISE = re.compile(
 # (lesson, what a cell of it holds, the lab that its page shows after that cell). The reward lab and
 # the planner need no line: the widgets' saved pictures name them.
 LABS = (
+    (
+        "04_grpo_by_hand",
+        "stds = {",
+        'Move the rewards and see the advantages:\n\n<div data-live="advantages_lab">'
+        "<p><em>The calculator needs JavaScript.</em></p></div>",
+    ),
     ("05_train_with_grpo", "rollout_player(", '<div data-live="rollout_player"></div>'),
+    (
+        "05_train_with_grpo",
+        'exercises.check("05.4"',
+        'The rollouts of other runs, yours among them:\n\n<div data-live="doctor_lab">'
+        "<p><em>The doctor needs JavaScript.</em></p></div>",
+    ),
+    (
+        "slides",
+        "Finds the course",
+        '<b><a href="slides_offline.html">Slides: one file</a></b> with speaker notes, offline',
+    ),
 )
 
 
@@ -37,14 +61,10 @@ class SiteError(RuntimeError):
     """The site can't be built; the message says why."""
 
 
-def project() -> dict:
-    """The project's table of pyproject.toml."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-
-
-def address() -> str:
-    """The repository's address, from pyproject.toml."""
-    return project()["urls"]["Repository"]
+def address(what: str = "Repository") -> str:
+    """The address of the "Repository", or of the site, its "Homepage", from pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"][what]
 
 
 def pages() -> dict[str, str]:
@@ -56,93 +76,42 @@ def pages() -> dict[str, str]:
     files = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     files += sorted([*teaching.glob("*.md"), *teaching.glob("*.ipynb")])
     names = [*(file.relative_to(ROOT).as_posix() for file in files), *CARDS]
-    return {"README.md": "index.md"} | {name: name for name in names}
+    own = {f"assets/site/{file.name}": file.name for file in sorted(TEMPLATES.glob("*.md"))}
+    return {name: name for name in names} | own | PLACES
 
 
 def linked(text: str, name: str) -> str:
     """The Markdown text of the file `name` with its links adapted; badges become words."""
-    known, folder = pages(), PurePosixPath(name).parent
+    known = pages()
+    folder, page_folder = PurePosixPath(name).parent, PurePosixPath(known.get(name, name)).parent
 
     def adapted(match: re.Match) -> str:
         picture, words, target = match.groups()
         path, mark, section = target.partition("#")
-        if picture or not path or ":" in path:
+        if not path or ":" in path:
             return match[0]
         file = os.path.normpath((folder / path).as_posix()).replace(os.sep, "/")
         if file.startswith("..") or not (ROOT / file).exists():
             return match[0]
-        if file in known:
-            page = os.path.relpath(known[file], folder).replace(os.sep, "/")
+        if picture or file in known:
+            path = os.path.relpath(known.get(file, file), page_folder).replace(os.sep, "/")
         else:
             kind = "tree" if (ROOT / file).is_dir() else "blob"
-            page = f"{address()}/{kind}/main/{file}"
-        return f"[{words}]({page}{mark}{section})"
+            path = f"{address()}/{kind}/main/{file}"
+        return f"{picture}[{words}]({path}{mark}{section})"
 
     text = BADGE.sub(r"[\1](\2)", text)
     text = re.sub(r"\) (?=\[Open in )", ") · ", text)
     return LINK.sub(adapted, text)
 
 
-def sections(text: str) -> dict[str, str]:
-    """The parts of a Markdown text by their second-level titles; "" is what precedes the first."""
-    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
-    return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2]))
-
-
-def readme() -> dict[str, str]:
-    """The README's sections with their links adapted.
-
-    SiteError names a section that other pages need and that the README lacks.
-    """
-    found = sections(linked((ROOT / "README.md").read_text(encoding="utf-8"), "README.md"))
-    for title in (COURSE, TROUBLE):
-        if title not in found:
-            raise SiteError(f"README.md has no section {title!r}, which the site shows")
-    return found
-
-
-def template(name: str) -> str:
-    """A page of `assets/site` with its links adapted.
-
-    The comment `<!-- README -->` is replaced by what the README says about errors.
-    """
-    text = linked((TEMPLATES / name).read_text(encoding="utf-8"), name)
-    return text.replace("<!-- README -->", readme()[TROUBLE].strip())
-
-
-def home() -> str:
-    """The home page: the README without the sections that have pages of their own.
-
-    It shows the project's description, the picture of how data flows, and where to look things up.
-    """
-    parts = readme()
-    opening = parts.pop("")
-    title, _, rest = opening.partition("\n")
-    text = f"{title}\n{project()['description']}\n{rest}"
-    for name, part in parts.items():
-        if name == COURSE:
-            text += (TEMPLATES / "loop.md").read_text(encoding="utf-8") + "\n"
-        if name not in (LIBRARY, TROUBLE):
-            text += f"## {name}\n{part}"
-    end = (TEMPLATES / "home_end.md").read_text(encoding="utf-8")
-    return f"{text.rstrip()}\n\n{end}{teaching_tree()}"
-
-
-def teaching_tree() -> str:
-    """The part of the sidebar that lists the teacher kit, its README first; "" if there is none."""
-    kit = [name for name in pages() if name.startswith("notebooks/teaching/")]
-    if not kit:
-        return ""
-    names = [name.rpartition(".")[0] for name in kit]
-    names.sort(key=lambda name: (not name.endswith("README"), name))
-    entries = [f"Slides <{name}>" if name.endswith("slides") else name for name in names]
-    return toctree(entries, caption="For teachers")
-
-
-def toctree(entries: list[str], caption: str = "") -> str:
-    """A hidden list of pages for the sidebar."""
-    options = ":hidden:\n" + (f":caption: {caption}\n" if caption else "")
-    return "\n```{toctree}\n" + options + "\n" + "\n".join(entries) + "\n```\n"
+def text_of(name: str) -> str:
+    """The text of a file's page, with its links adapted."""
+    if name == LEDGER:
+        return ledger_page()
+    if name.endswith(".ipynb"):
+        return nbformat.writes(lesson(name))
+    return linked((ROOT / name).read_text(encoding="utf-8"), name)
 
 
 def lesson(name: str):

@@ -14,18 +14,23 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-import nbformat
-
 from ..profiles import ASSETS, ROOT
-from . import library, live, pages
+from . import library, live, pages, slides, web_run
 from .pages import TEMPLATES, SiteError
 
-TOOLS = {"sphinx": "sphinx", "myst_nb": "myst-nb", "furo": "furo"}
-PAGES = ("glossary.md", "troubleshooting.md", "hard_to_break.md", "licences.md", "about.md")
+TOOLS = {
+    "sphinx": "sphinx",
+    "myst_nb": "myst-nb",
+    "furo": "furo",
+    "sphinx_sitemap": "sphinx-sitemap",
+    "sphinxext": "sphinxext-opengraph",
+    "sphinx_revealjs": "sphinx-revealjs",
+}
+HEAR = "<!-- hear -->"  # where the home page has its question
 # Sphinx's settings and what they name, and the folder of each in the source folder
 SETTINGS = {
     "conf.py": "",
-    "loop.svg": "",
+    "loop.svg": "assets/site",
     "site.css": "_static",
     "site.js": "_static",
     "search.html": "_templates",
@@ -47,17 +52,11 @@ def ready(out: Path) -> None:
 
 def assemble(source: Path) -> None:
     """Writes the source folder."""
-    texts = {
-        "index.md": pages.home(),
-        "ledger.md": pages.ledger_page(),
-        "api/index.md": library.index(),
-    }
-    for name in pages.pages():
-        if name.endswith(".ipynb"):
-            texts[name] = nbformat.writes(pages.lesson(name))
-        elif name != "README.md":
-            texts[name] = pages.linked((ROOT / name).read_text(encoding="utf-8"), name)
-    texts |= {name: pages.template(name) for name in PAGES}
+    files = {name: page for name, page in pages.pages().items() if name != "README.md"}
+    texts = {page: pages.text_of(name) for name, page in files.items()}
+    texts["README.txt"] = pages.text_of("README.md")  # of which the home page includes the most
+    texts["index.md"] = texts["index.md"].replace(HEAR, web_run.hear_box())
+    texts["api/index.md"] = library.index()
     for package, modules in library.packages().items():
         texts[f"api/{package}.rst"] = library.page(package, modules)
     for name, text in texts.items():
@@ -94,10 +93,12 @@ def sphinx(source: Path, html: Path) -> None:
 
 
 def accessible(html: str) -> str:
-    """A page without three faults of the tools that made it.
+    """A page without four faults of the tools that made it.
 
-    Headings without a level, checkboxes without a name, and parameters as a list without terms.
+    Headings without a level, checkboxes without a name, parameters as a list without terms, and
+    pictures that a phone loads before anybody scrolls to them.
     """
+    html = html.replace('<img alt="', '<img loading="lazy" alt="')
     box = '<input class="task-list-item-checkbox" disabled="disabled" type="checkbox">'
     caption = '<p class="caption" role="heading"'
     html = html.replace(box, '<span aria-hidden="true">☐ </span>')
@@ -127,6 +128,7 @@ def build(out: Path) -> Path:
         sphinx(source, html)
         for page in html.rglob("*.html"):
             page.write_text(accessible(page.read_text(encoding="utf-8")), encoding="utf-8")
+        slides.write(html)
         (html / ".buildinfo").unlink(missing_ok=True)
         shutil.rmtree(html / "_sources", ignore_errors=True)
         if out.exists():

@@ -1,4 +1,4 @@
-"""The commands of the teacher kit's README, run as a reader would copy them."""
+"""The commands of the teacher kit's pages, run as a reader would copy them."""
 
 import os
 import re
@@ -8,12 +8,12 @@ from pathlib import Path
 
 from conftest import ROOT
 
-README = ROOT / "notebooks" / "teaching" / "README.md"
+PAGES = sorted((ROOT / "notebooks" / "teaching").glob("*.md"))
 
 
 def block(words: str, language: str = "bash") -> str:
-    """The one fenced block of that language in the README that holds these words."""
-    text = README.read_text(encoding="utf-8")
+    """The one fenced block of that language in the teacher kit that holds these words."""
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     blocks = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (found,) = [found for found in blocks if words in found]
     return found

@@ -37,6 +37,12 @@ Promise.all([...document.querySelectorAll("audio")].map(a => new Promise(done =>
 # axe takes a second or two a page: some pages of a kind stand for the others
 ALIKE = re.compile(r"api/(?!index|core)|assets/tiny|notebooks/teaching/(?!README|slides)")
 ALSO_DARK = re.compile(r"index|ledger|api/core|notebooks/0[358]")
+ALSO_ON_A_PHONE = re.compile(r"index|notebooks/0[358]")
+# Boxes whose content is wider than they are, without a cue or out of the keyboard's reach
+UNCUED = """
+[...document.querySelectorAll("article *")].filter(e =>
+  e.scrollWidth > e.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(e).overflowX)
+  && !(e.dataset.more && e.tabIndex === 0)).map(e => e.tagName + " " + e.className)"""
 AXE = """
 axe.run(document, {resultTypes: ["violations"], %s}).then(
   r => r.violations.filter(v => /serious|critical/.test(v.impact)).flatMap(
@@ -200,8 +206,8 @@ def lab_page(live_folder, browser, tmp_path):
 def opened(built, read, browser):
     """What the browser found on each page.
 
-    {page: {"requests", "complaints", "durations", "wide", "axe", "axe, dark"}}, the last two where
-    axe-core is installed and for some of the pages.
+    {page: {"requests", "complaints", "durations", "wide", "uncued", "axe", "axe, dark",
+    "axe, phone"}}, the last three where axe-core is installed and for some of the pages.
     """
     axe = axe_core()
     found = {}
@@ -218,6 +224,11 @@ def opened(built, read, browser):
                 result["axe, dark"] = browser.run(AXE % 'runOnly: ["color-contrast"]')
         browser.resize(width=390, height=800)
         result["wide"] = browser.run("document.documentElement.scrollWidth") > 390
+        browser.run("new Promise(requestAnimationFrame)")  # the cues follow a resize
+        result["uncued"] = browser.run(UNCUED)
+        if axe and ALSO_ON_A_PHONE.match(name):
+            browser.run('document.body.dataset.theme = "light"; 0')
+            result["axe, phone"] = browser.run(AXE % "")
         found[name] = result
     return found
 

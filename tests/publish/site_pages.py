@@ -12,6 +12,7 @@ from conftest import ROOT
 from soundmind_lite.publish import site
 
 LOADING = ("link", "script", "img", "audio", "source", "iframe", "video")
+NAMED = ("canonical", "alternate")  # what a page names without loading it
 EMBEDDED = re.compile(r"data:[\w/]+;base64,[\w+/=]+")
 
 
@@ -38,7 +39,7 @@ class Page(HTMLParser):
             self.ids.add(found["name"])
         if tag == "a" and "href" in found:
             self.links.append(found["href"])
-        if tag in LOADING:
+        if tag in LOADING and found.get("rel") not in NAMED:
             self.loads += [found[key] for key in ("src", "href", "poster") if found.get(key)]
         if tag == "img":
             self.pictures.append(found)

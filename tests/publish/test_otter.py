@@ -1,6 +1,6 @@
 """Otter's tests for the lessons: what they hold, and what six notebooks of a class score in otter.
 
-The commands are those of the teacher kit's README. They need the extra `grade`.
+The commands are those of the teacher kit's grading.md. They need the extra `grade`.
 """
 
 import ast
@@ -148,7 +148,7 @@ def write_class(folder):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    """A folder in which all the README's commands have run, as in the course's own folder."""
+    """A folder in which all of grading.md's commands have run, as in the course's own folder."""
     folder = tmp_path_factory.mktemp("course")
     for name in ("soundmind_lite", "assets", "notebooks", "requirements.txt"):
         (folder / name).symlink_to(ROOT / name)
@@ -170,7 +170,7 @@ def course(tmp_path_factory):
 
 @needs_otter
 @pytest.mark.slow
-def test_the_table_is_the_one_that_the_readme_shows(course):
+def test_the_table_is_the_one_that_the_page_shows(course):
     table = (course / "graded" / "scores.csv").read_text(encoding="utf-8")
     assert table.splitlines() == [
         "submission,03.1,03.2,03.3,03.4,03.5,03.6,03.7,03.8,total",

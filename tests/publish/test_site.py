@@ -34,12 +34,33 @@ def template(name):
 def test_all_pages_are_there(read):
     assert len(LESSONS) == 12
     expected = {f"notebooks/{path.stem}.html" for path in LESSONS}
-    names = ("index", "glossary", "troubleshooting", "ledger", "about", "api/index", "search")
-    expected |= {f"{name}.html" for name in names}
+    names = ("index", "ledger", "api/index", "changes", "search")
+    names += tuple(path.stem for path in pages.TEMPLATES.glob("*.md"))
+    expected |= {f"{name}.html" for name in names} - {"home.html", "library.html"}
     teaching = (ROOT / "notebooks" / "teaching").glob("*.md")
     expected |= {f"notebooks/teaching/{path.stem}.html" for path in teaching}
     assert expected <= set(read)
     assert not [name for name in read if "solutions" in name]
+
+
+def test_home_lets_one_hear_a_question_start_and_find_the_lessons(read):
+    home = read["index.html"]
+    assert 'data-live="hear"' in home.text
+    assert [load for load in home.loads if load.endswith("clips/test_0003.mp3")]
+    assert home.text.index("<audio") < home.text.index('id="run-it-here"')
+    starts = ("notebooks/00_start_here.html", "#run-it-here")
+    assert set(starts) <= set(home.links)
+    assert any("colab.research.google.com" in link for link in home.links)
+    assert {f"notebooks/{path.stem}.html" for path in LESSONS} <= set(home.links)
+
+
+def test_every_lab_says_in_words_what_it_shows(read):
+    labs = re.findall(r'<div data-live="(\w+)"[^>]*>(.*?)</div>', read["labs.html"].text)
+    scripts = {path.stem for path in (pages.TEMPLATES / "live").glob("*.js")}
+    assert len(labs) == 6
+    for name, words in labs:
+        assert name in scripts, name
+        assert "needs JavaScript" in words, name
 
 
 @pytest.mark.tried("searches for eleven kinds of keys: web pages", "none found")
@@ -127,14 +148,15 @@ def test_no_trace_of_the_machine(built, read):
     paths = rf"{re.escape(str(ROOT))}|{re.escape(str(built.parent))}|/home/|/root/"
     for name, text in texts.items():
         assert not re.search(paths, text), name
-    assert sum(file.stat().st_size for file in built.rglob("*")) < 20e6
+    assert sum(file.stat().st_size for file in built.rglob("*")) < 30e6
 
 
 # --- how the pages are made; no Sphinx needed
 
 
 COLAB = "[![Open in Colab](https://a/b.svg)](https://c/d)"
-UNCHANGED = "![words](assets/figures/tiny_seed0_curves.png) [w](https://a) [x](#y)"
+CURVES = "figures/tiny_seed0_curves.png"
+UNCHANGED = f"![words](assets/{CURVES}) [w](https://a) [x](#y)"
 TREE, BLOB = f"{pages.address()}/tree/main", f"{pages.address()}/blob/main"
 
 
@@ -144,13 +166,21 @@ TREE, BLOB = f"{pages.address()}/tree/main", f"{pages.address()}/blob/main"
         ("README.md", "[00](notebooks/00_start_here.ipynb)", "[00](notebooks/00_start_here.ipynb)"),
         ("README.md", "[s](notebooks/solutions)", f"[s]({TREE}/notebooks/solutions)"),
         ("README.md", "[l](LICENSE)", f"[l]({BLOB}/LICENSE)"),
+        ("README.md", "[t](assets/ledger.json)", "[t](ledger.md)"),
+        ("README.md", "[l](assets/site/library.md#core)", "[l](api/index.md#core)"),
+        ("notebooks/00_x.ipynb", "[r](../README.md#the-course)", "[r](../index.md#the-course)"),
+        ("notebooks/00_x.ipynb", "[c](../assets/site/commands.md)", "[c](../commands.md)"),
+        ("notebooks/00_x.ipynb", "[n](01_load_alr.ipynb)", "[n](01_load_alr.ipynb)"),
+        ("notebooks/00_x.ipynb", COLAB, "[Open in Colab](https://c/d)"),
         (
-            "notebooks/00_start_here.ipynb",
-            "[r](../README.md#commands)",
-            "[r](../index.md#commands)",
+            "assets/site/about.md",
+            "[r](results.md) [l](library.md)",
+            "[r](results.md) [l](api/index.md)",
         ),
-        ("notebooks/00_start_here.ipynb", "[n](01_load_alr.ipynb)", "[n](01_load_alr.ipynb)"),
-        ("notebooks/00_start_here.ipynb", COLAB, "[Open in Colab](https://c/d)"),
+        ("assets/site/about.md", "[r](../../README.md)", "[r](index.md)"),
+        ("assets/site/results.md", "![w](../figures/x.png)", "![w](../figures/x.png)"),
+        ("assets/site/results.md", f"![w](../{CURVES})", f"![w](assets/{CURVES})"),
+        ("assets/site/library.md", "[d](own_data.md)", "[d](../own_data.md)"),
         ("README.md", UNCHANGED, UNCHANGED),
     ],
 )
@@ -166,12 +196,6 @@ def test_each_module_has_one_page_that_is_its_package_s():
     names = [module.name for modules in found.values() for module in modules]
     assert len(names) == len(set(names)) == len(MODULES) - 1  # all but __main__
     assert all(module.summary for modules in found.values() for module in modules)
-
-
-def test_a_section_that_the_readme_lacks_is_named(monkeypatch):
-    monkeypatch.setattr(pages, "COURSE", "No such section")
-    with pytest.raises(pages.SiteError, match=r"README\.md has no section 'No such section'"):
-        pages.home()
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path, monkeypatch):
@@ -210,6 +234,7 @@ def test_a_warning_stops_the_build_and_leaves_the_earlier_site(tmp_path, monkeyp
 
     monkeypatch.setattr(site, "TOOLS", {})
     monkeypatch.setattr(site, "assemble", lambda source: None)
+    monkeypatch.setattr(site.slides, "write", lambda html: None)
     monkeypatch.setattr(site, "sphinx", complain)
     with pytest.raises(pages.SiteError, match="complains"):
         site.build(out)
@@ -259,7 +284,7 @@ def test_every_word_of_the_glossary_names_its_notebook():
     words = [word for word, _ in entries]
     assert words == sorted(words, key=str.lower)
     for word, text in entries:
-        assert re.search(r"\]\(notebooks/\d\d_\w+\.ipynb\)", text), word
+        assert re.search(r"\]\(../../notebooks/\d\d_\w+\.ipynb\)", text), word
         assert len(text.split()) < 70, f"{word}: short, please"
 
 

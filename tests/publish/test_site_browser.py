@@ -38,11 +38,15 @@ def test_no_page_is_wider_than_a_phone(opened):
     assert not [name for name, result in opened.items() if result["wide"]]
 
 
-@pytest.mark.parametrize("theme", ["axe", "axe, dark"])
-def test_accessible(opened, theme):
-    if theme not in opened["index.html"]:
+def test_what_scrolls_in_its_box_says_so(opened):
+    assert not every(opened, "uncued")
+
+
+@pytest.mark.parametrize("how", ["axe", "axe, dark", "axe, phone"])
+def test_accessible(opened, how):
+    if how not in opened["index.html"]:
         pytest.skip('axe-core is not here: pip install ".[site]"')
-    found = every(opened, theme)
+    found = every(opened, how)
     assert not found, "\n".join(found[:40])
 
 
