@@ -2,25 +2,34 @@
 
 `soundmind_lite.publish.site` copies them beside the pages that it puts together. Nothing that a
 page needs may come from elsewhere: no fonts, no MathJax (formulas become MathML, which browsers
-draw themselves), no widget scripts.
+draw themselves), no widget scripts. Its address is named in previews, sitemap and feed alone.
 """
 
+import html
 import re
+import textwrap
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 import soundmind_lite
+from soundmind_lite.publish import feed, pages, preview
 
 project, version, language = "soundmind_lite", soundmind_lite.__version__, "en"
 author = "the soundmind_lite authors"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.githubpages"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.githubpages",
+    "sphinx_sitemap",
+    "sphinxext.opengraph",
+]
 
 nb_execution_mode = "off"  # pages show what was committed
 nb_ipywidgets_js = {}  # scripts from elsewhere, for live widgets; ours leave a static picture
 nb_merge_streams = True
-nb_code_prompt_show = "Show the {type} of this cell"
-nb_code_prompt_hide = "Hide the {type} of this cell"
+nb_code_prompt_show = "Show the code of this cell"
+nb_code_prompt_hide = "Hide the code of this cell"
 myst_enable_extensions = ["dollarmath", "tasklist", "colon_fence"]
 myst_heading_anchors = 3
 myst_update_mathjax = False
@@ -47,8 +56,31 @@ html_show_copyright = False
 # the search finds every name, and the library's first page lists its modules
 html_use_index = html_domain_indices = False
 html_show_search_summary = False  # it would fetch pages, which browsers refuse from file://
-html_theme_options = {"navigation_with_keys": False}
+# the pictures' blue is the one accent; both shades have a contrast above 5 on their pages
+ACCENTS = ("color-brand-primary", "color-brand-content", "color-brand-visited")
+FONTS = {
+    "font-stack": 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif',
+    "font-stack--monospace": 'ui-monospace, "SFMono-Regular", Menlo, Consolas, monospace',
+}
+html_theme_options = {
+    "navigation_with_keys": False,
+    "light_css_variables": FONTS | dict.fromkeys(ACCENTS, "#0067a3"),
+    "dark_css_variables": dict.fromkeys(ACCENTS, "#6cb8ee"),
+}
 
+# where the site is published; nothing is fetched from there
+html_baseurl = ogp_site_url = pages.address("Homepage")
+sitemap_url_scheme, sitemap_indent, sitemap_excludes = "{link}", 1, ["search.html"]
+ogp_image, ogp_image_alt = "preview.png", preview.ALT
+ogp_custom_meta_tags = [
+    f'<meta property="og:image:width" content="{preview.SIZE[0]}">',
+    f'<meta property="og:image:height" content="{preview.SIZE[1]}">',
+    '<meta name="twitter:card" content="summary_large_image">',
+    f'<link rel="alternate" type="application/atom+xml" title="Changes" href="{feed.address()}">',
+]
+
+GOAL = "Goal. "
+TABLE = re.compile(r"^\|.*\|\n\|[-|: ]+\|\n(?:\|.*\|\n?)+", re.MULTILINE)
 BIG = re.compile(r"\\big([()])")
 
 
@@ -75,15 +107,56 @@ def sized_bracket(match: re.Match) -> str:
     return rf"\big{side}{match[1]}"
 
 
+def without_cells(app, name, template, context: dict, doctree: nodes.document | None) -> None:
+    """Leaves myst-nb's style sheet, for which a phone would wait, out of pages without cells."""
+    if "cell_input" not in context.get("body", ""):
+        sheets = context["css_files"]
+        context["css_files"] = [sheet for sheet in sheets if "mystnb" not in str(sheet.filename)]
+
+
 def from_markdown(app, what, name, thing, options, lines: list[str]) -> None:
     """Turns the Markdown of docstrings into reStructuredText, in place.
 
-    `code` stands in single backticks there, and lists follow without an empty line.
+    `code` stands in single backticks there, lists follow without an empty line, and tables are
+    drawn with bars.
     """
     text = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", "\n".join(lines))
+    text = TABLE.sub(list_table, text)
     lines[:] = re.sub(r"^((?!- |  ).+)\n(- )", r"\1\n\n\2", text, flags=re.MULTILINE).split("\n")
+
+
+def list_table(match: re.Match) -> str:
+    """A Markdown table as reStructuredText."""
+    header, _, *rows = match[0].splitlines()
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (header, *rows):
+        first, *others = [cell.strip() for cell in row.strip("|").split("|")]
+        lines += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
+    return "\n".join(lines) + "\n"
+
+
+def describe(app, name, template, context: dict, doctree: nodes.document | None) -> None:
+    """Describes a page to search engines and previews: a lesson's goal, else what comes first."""
+    paragraphs = list(doctree.findall(nodes.paragraph)) if doctree else []
+    texts = [paragraph.astext() for paragraph in paragraphs]
+    goals = [text.removeprefix(GOAL) for text in texts if text.startswith(GOAL)]
+    if found := (goals or texts)[:1]:
+        words = html.escape(textwrap.shorten(found[0], 300, placeholder=" …"))
+        context["meta"] = (context["meta"] or {}) | {"og:description": words}
+        context["metatags"] += f'<meta name="description" content="{words}">\n'
+
+
+def for_machines(app, error: Exception | None) -> None:
+    """Writes the feed, robots.txt and the picture that previews of links show."""
+    if error is None:
+        feed.write(app.outdir)
+        preview.write(app.outdir / ogp_image)
 
 
 def setup(app) -> None:
     app.add_html_math_renderer("mathml", (inline_mathml, None), (block_mathml, None))
     app.connect("autodoc-process-docstring", from_markdown)
+    app.connect("source-read", feed.with_anchors)
+    app.connect("html-page-context", without_cells)
+    app.connect("html-page-context", describe, priority=400)  # before the previews' extension
+    app.connect("build-finished", for_machines)

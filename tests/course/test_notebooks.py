@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT
 
 import soundmind_lite
+from soundmind_lite.course import pictures
 
 PATHS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
 LESSONS = [path for path in PATHS if path.parent.name == "notebooks"]
@@ -192,6 +193,16 @@ def test_pictures_have_alt_text_and_players_a_transcript(path):
 
 
 @every
+def test_pictures_are_drawn_for_a_phone(path):
+    """At most 4.6 inches wide, so that a phone shows letters of 10 points 11 px high."""
+    for cell in cells(path):
+        for output in cell.outputs:
+            html = "".join(output.get("data", {}).get("text/html", ""))
+            for width in re.findall(r'<img alt="[^"]*" width="(\d+)"', html):
+                assert int(width) <= 4.6 * pictures.SHOWN
+
+
+@every
 def test_set_up_and_badges_hold_to_the_one_address(path):
     setup, start = [cell.source for cell in cells(path)[:2]]
     # what a reader reads first, below the folded cell that fetches the course
@@ -206,6 +217,10 @@ def test_set_up_and_badges_hold_to_the_one_address(path):
     first = cells(path, "markdown")[0].source
     assert f"(https://colab.research.google.com/github/{repository}/blob/main/{place})" in first
     assert f"(https://kaggle.com/kernels/welcome?src={ADDRESS}/blob/main/{place})" in first
+    assert f"(https://codespaces.new/{repository})" in first
+    badges = re.findall(r"\[!\[(.*?)\]", first)
+    assert badges == ["Open in Colab", "Open in Kaggle", "Open in Codespaces"]
+    assert "(first switch *Internet* on) [![Open in Codespaces]" in first
 
 
 def test_the_readme_fetches_from_the_same_address():

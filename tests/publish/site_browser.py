@@ -40,7 +40,7 @@ ALSO_DARK = re.compile(r"index|ledger|api/core|notebooks/0[358]")
 ALSO_ON_A_PHONE = re.compile(r"index|notebooks/0[358]")
 # Boxes whose content is wider than they are, without a cue or out of the keyboard's reach
 UNCUED = """
-[...document.querySelectorAll("article *")].filter(e =>
+[...document.querySelectorAll("article *:not(textarea)")].filter(e =>
   e.scrollWidth > e.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(e).overflowX)
   && !(e.dataset.more && e.tabIndex === 0)).map(e => e.tagName + " " + e.className)"""
 AXE = """

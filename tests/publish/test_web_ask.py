@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
-from hands import until
+from lab_controls import until
 
 from soundmind_lite import models
 from soundmind_lite.audio import load_audio, resampled

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hands import until
+from lab_controls import until
 
 from soundmind_lite import profiles
 from soundmind_lite.course import show

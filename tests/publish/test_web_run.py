@@ -7,7 +7,7 @@ import html
 import re
 
 import pytest
-from hands import click, press, text_of, until
+from lab_controls import click, press, text_of, until
 
 from soundmind_lite.audio import load_audio
 from soundmind_lite.course import show

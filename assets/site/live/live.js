@@ -18,7 +18,11 @@ const soundmind = { labs: {}, data: {} };
         const script = document.createElement("script");
         script.src = new URL(`${name}.js`, here);
         script.onload = () => done();
-        script.onerror = () => failed(new Error(`${name}.js can't be loaded`));
+        script.onerror = () => {
+          loading.delete(name); // so that the next try is one
+          script.remove();
+          failed(new Error(`${name}.js can't be loaded`));
+        };
         document.head.append(script);
       }));
     }
