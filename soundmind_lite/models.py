@@ -2,19 +2,18 @@
 
 The thinker of Qwen2.5-Omni takes audio and writes text; the talker, which speaks, is not needed
 to train it. The processor leaves out the image and video halves of `Qwen2_5OmniProcessor`, which
-need torchvision, and otherwise reads and writes the same files.
+need torchvision, and otherwise reads and writes the same files. Models of other `families` are
+loaded by the same functions.
 """
 
 from pathlib import Path
 
-import numpy as np
 import torch
+import transformers
 from transformers import ProcessorMixin, Qwen2_5OmniProcessor
-from transformers import Qwen2_5OmniThinkerForConditionalGeneration as Thinker
 
 from . import profiles
 from .profiles import Profile
-from .prompts import audio_parts
 
 # A checkpoint is data: code beside it is never run, and pickles, which can hold code, aren't read.
 NO_CODE = {"trust_remote_code": False}
@@ -53,29 +52,23 @@ def audio_token_count(frames):
 
 def placeholder_ids(config) -> list[int]:
     """Token ids that stand for audio or pictures; a sampled one would misalign the features."""
-    names = ("audio", "audio_start", "audio_end", "image", "video")
-    return sorted(getattr(config, f"{name}_token_id") for name in names)
+    from . import families  # which know what their configurations call them
+
+    return families.of(config).placeholders
 
 
 def max_audio_seconds(processor) -> float:
     """The longest clip that the processor takes; it would cut anything longer silently."""
-    return processor.feature_extractor.n_samples / processor.feature_extractor.sampling_rate
+    from . import families  # which know where their processors cut
 
-
-def used_frames(features, mask) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (clips, 128, frames) and mask (clips, frames) without padding that all share."""
-    mask = torch.as_tensor(np.asarray(mask)).long()
-    frames = int(mask.sum(-1).max())
-    return torch.as_tensor(np.asarray(features))[:, :, :frames], mask[:, :frames]
+    return families.of_processor(processor).max_seconds(processor)
 
 
 def encoded(processor, conversations: list[list[dict]], *, device) -> dict[str, torch.Tensor]:
     """One batch of conversations, with arrays as audio, as the thinker's left-padded inputs."""
-    texts = processor.apply_chat_template(conversations, add_generation_prompt=True, tokenize=False)
-    clips = [part["audio"] for part in audio_parts(conversations)]
-    batch = processor(text=texts, audio=clips or None, padding=True, return_tensors="pt")
-    if clips:
-        batch.update(zip(AUDIO_FIELDS, used_frames(*(batch[name] for name in AUDIO_FIELDS))))
+    from . import families  # which know how their processors are called
+
+    batch = families.of_processor(processor).batch(processor, conversations)
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
@@ -104,18 +97,21 @@ def set_stop_tokens(model, tokenizer) -> None:
 
 def load_thinker(path: str | Path, **options):
     """The thinker of a checkpoint, on the GPU if there is one; a full Qwen2.5-Omni's talker is
-    left out.
+    left out. A model of another family is loaded whole.
 
     `options` are those of `from_pretrained`. Raises OSError without a checkpoint, CheckpointError
-    if a parameter is NaN, infinite or missing: transformers would initialise it at random.
+    if a parameter is NaN, infinite or missing (transformers would initialise it at random), and
+    FamilyError for a model of a type that no family has.
     """
+    from . import families
     from .alr import checkpoint  # where the hub's files come from
     from .runs import sharding
 
     options |= WEIGHTS_ONLY | {"output_loading_info": True} | sharding.placement()
     folder = checkpoint.fetched(path)
     config = checkpoint.thinker_config(checkpoint.read_config(folder))
-    model, report = Thinker.from_pretrained(folder, config=config, **options)
+    model_class = getattr(transformers, families.of(config).model_class)
+    model, report = model_class.from_pretrained(folder, config=config, **options)
     model.name_or_path = model.config.name_or_path = str(path)  # an adapter's base
     # quantised weights are placed while they are loaded, those of a sharded model as it is prepared
     placed = "device_map" in options or options.get("quantization_config") is not None
@@ -128,17 +124,17 @@ def load_thinker(path: str | Path, **options):
 
 def load_processor(path: str | Path, max_audio_seconds: float | None = None) -> AudioProcessor:
     """The processor of a checkpoint, for clips of up to `max_audio_seconds` (rounded up), to which
-    all are padded. The default is the checkpoint's own limit, 300 s for the 7B."""
+    all are padded. The default is the checkpoint's own limit, 300 s for the 7B; an encoder that
+    takes one length alone keeps it."""
+    from . import families
     from .alr import checkpoint
-    from .fast.features import WhisperFeatureExtractor  # the same features, remembered
+    from .fast.features import remembering  # the same features, computed once
 
-    processor = AudioProcessor.from_pretrained(checkpoint.fetched(path), **NO_CODE)
-    extractor = WhisperFeatureExtractor(**processor.feature_extractor.to_dict())
-    if max_audio_seconds is not None:
-        extractor.chunk_length = int(-(-max_audio_seconds // 1))
-        extractor.n_samples = extractor.chunk_length * extractor.sampling_rate
-        extractor.nb_max_frames = extractor.n_samples // extractor.hop_length
-    processor.feature_extractor = extractor
+    folder = checkpoint.fetched(path)
+    family = families.of(checkpoint.read_config(folder))
+    processor = family.processor(folder)
+    if family.any_length:
+        processor.feature_extractor = remembering(processor.feature_extractor, max_audio_seconds)
     return processor
 
 

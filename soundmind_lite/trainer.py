@@ -3,7 +3,8 @@
 Plain GRPOTrainer samples completions conditioned on the audio and scores them without it: the
 processor's features reach `generate` and are dropped before each log-prob pass, with no error.
 Here they travel with their rows from sampling to the loss. `tests/test_trl.py` names what this
-relies on in TRL. Guards are in `runs.guards`, faster passes in `fast.shared_prefix`.
+relies on in TRL. What differs between models is in `families`, guards are in `runs.guards`,
+faster passes in `fast.shared_prefix`.
 """
 
 import inspect
@@ -16,7 +17,6 @@ from trl.data_utils import prepare_multimodal_messages
 
 from . import models
 from .audio import load_clip
-from .models import AUDIO_FIELDS
 from .profiles import one_of
 from .prompts import audio_parts, with_audio
 
@@ -35,16 +35,15 @@ class AudioGRPOTrainer(GRPOTrainer):
 
     Raises NotImplementedError where TRL would score without the audio (vLLM, `rollout_func`,
     audio with images), AudioError, naming the row, for a clip that can't be used, and ValueError
-    if a prompt's audio placeholders and features don't match.
+    if no family here has the model, or a prompt's audio placeholders and features don't match.
     """
 
     __signature__ = TRL_SIGNATURE.replace(
         parameters=[*TRL_SIGNATURE.parameters.values(), ALGORITHM]
     )
-    # the keys of a batch with one tensor a row, which TRL shuffles and splits like any list
-    audio_fields: tuple[str, ...] = AUDIO_FIELDS
 
     def __init__(self, *args, algorithm: str = "grpo", **kwargs):
+        from . import families  # what is the model's own; the method is the same for all
         from .runs.reward_checks import checked_arguments  # of rows and rewards, by what they are
 
         given = checked_arguments(TRL_SIGNATURE.bind(*args, **kwargs).arguments)
@@ -63,14 +62,15 @@ class AudioGRPOTrainer(GRPOTrainer):
         rows = given["train_dataset"]
         if isinstance(rows, Dataset) and len(rows) and rows[0].get("audio") is not None:
             check_sampling(getattr(given.get("args"), "use_vllm", False), given.get("rollout_func"))
-        super().__init__(**given)
-        config = self.accelerator.unwrap_model(self.model).config
-        self._audio_token, self._audio_start = config.audio_token_id, config.audio_start_token_id
+        self._family = families.of(given["model"].config)
+        given["peft_config"] = self._family.lora(given.get("peft_config"))
+        # the keys of a batch with one tensor a row, which TRL shuffles and splits like any list
+        self.audio_fields: tuple[str, ...] = self._family.fields
+        with self._family.with_pictures():
+            super().__init__(**given)
+        self._audio_token = self._family.audio_token
         # TRL suppresses the image placeholder alone, in two copies of the same settings
-        suppressed = {
-            *models.placeholder_ids(config),
-            *(self.generation_config.suppress_tokens or ()),
-        }
+        suppressed = {*self._family.placeholders, *(self.generation_config.suppress_tokens or ())}
         self.generation_config.suppress_tokens = sorted(suppressed)
         self.generation_kwargs["suppress_tokens"] = sorted(suppressed)
         if getattr(self.model, "is_loaded_in_4bit", False):
@@ -102,16 +102,16 @@ class AudioGRPOTrainer(GRPOTrainer):
     def _tokenize_prompts(self, prompts):
         parts = audio_parts(prompts)
         for part in parts:  # TRL has copied the prompts
-            limit = models.max_audio_seconds(self.processing_class)
+            limit = self._family.max_seconds(self.processing_class)
             name = part.pop("row", "without id")
             part["audio"] = load_clip(name, part["audio"], max_seconds=limit)
-        prompt_ids, images, fields = super()._tokenize_prompts(prompts)
+        tokenize = super()._tokenize_prompts
+        prompt_ids, images, fields = self._family.tokenized(tokenize, prompts)
         if parts:
-            features, mask = models.used_frames(*(fields[name] for name in AUDIO_FIELDS))
-            tensors = [tensor.to(self.accelerator.device) for tensor in (features, mask)]
-            clips_per_row = [list(ids).count(self._audio_start) for ids in prompt_ids]
-            fields.update(zip(AUDIO_FIELDS, tensors))
-            self._audio = {name: list(fields[name].split(clips_per_row)) for name in AUDIO_FIELDS}
+            features = self._family.prepared(fields, self.model.dtype)
+            features = {name: v.to(self.accelerator.device) for name, v in features.items()}
+            self._audio = self._family.by_prompt(features, prompt_ids)
+            fields |= features
         return prompt_ids, images, fields
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
@@ -163,12 +163,15 @@ class AudioGRPOTrainer(GRPOTrainer):
 
     def _check_placeholders(self, input_ids, audio) -> None:
         """Transformers ignores surplus features silently: every later clip would be misplaced."""
-        masks = audio.get("feature_attention_mask", ())
-        expected = sum(int(models.audio_token_count(mask.sum(-1)).sum()) for mask in masks)
+        expected = sum(self._tokens_of(audio))
         found = int((input_ids == self._audio_token).sum())
         if expected != found:
-            counts = f"{found} audio placeholders and their features make {expected}"
-            raise ValueError(f"the prompts hold {counts}; was a prompt truncated?")
+            raise self._family.mismatch(found, expected)
+
+    def _tokens_of(self, audio) -> list[int]:
+        """The audio tokens that the features of each row make."""
+        fields = [dict(zip(audio, row)) for row in zip(*audio.values())]
+        return [int(self._family.tokens(row).sum()) for row in fields]
 
 
 def check_sampling(use_vllm: bool, rollout_func) -> None:

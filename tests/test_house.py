@@ -18,13 +18,14 @@ COLUMNS = 100
 # What a package may import besides the core: itself, and these.
 BELOW = {
     "alr": set(),
-    "fast": {"alr"},
+    "families": set(),
+    "fast": {"families", "alr"},
     "speech": {"alr"},
     "tiny": {"speech", "alr"},
-    "runs": {"fast", "speech", "alr"},
-    "scale": {"runs", "fast", "speech", "alr"},
-    "course": {"scale", "runs", "fast", "speech", "alr", "tiny"},
-    "publish": {"course", "scale", "runs", "fast", "speech", "alr", "tiny"},
+    "runs": {"fast", "speech", "families", "alr"},
+    "scale": {"runs", "fast", "speech", "families", "alr"},
+    "course": {"scale", "runs", "fast", "speech", "families", "alr", "tiny"},
+    "publish": {"course", "scale", "runs", "fast", "speech", "families", "alr", "tiny"},
 }
 
 
@@ -118,6 +119,13 @@ def test_nothing_is_imported_in_a_circle():
     graph = {name: imported(name, everywhere=False) for name in MODULES if name}
     order = list(TopologicalSorter(graph).static_order())  # CycleError names a circle
     assert set(order) >= set(graph)
+
+
+def test_families_of_models_know_no_trainer():
+    """They answer what the trainer asks; of the core they use the processor and the prompts."""
+    names = [name for name in MODULES if package_of(name) == "families"]
+    used = {module for name in names for module in imported(name, everywhere=True)}
+    assert {module for module in used if not package_of(module)} <= {"models", "prompts"}
 
 
 def test_an_upward_import_would_be_found():

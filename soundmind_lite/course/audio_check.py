@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
+from .. import families
 from ..audio import SAMPLE_RATE, load_audio
 from ..prompts import audio_parts, with_audio
 from ..runs.sampling import EXPLAINED, coarsest
@@ -52,7 +53,7 @@ class Checked:
         found, expected = self.placeholders
         if found != expected:
             what = f"the prompts hold {found} audio placeholders, and the audio makes {expected}"
-            return f"{what}: a prompt or a clip was cut"
+            return f"{what}: a prompt or a clip was cut, or a placeholder was sampled"
         if self.own_minus_without <= rounding:
             return "the model's log-probs don't depend on the audio, whoever computes them"
         gap = self.scored_minus_own
@@ -67,11 +68,14 @@ class Checked:
         return ""
 
 
-def encoded(processor, prompt: list[dict], clips: list[np.ndarray]) -> dict[str, torch.Tensor]:
-    """The processor's fields for one conversation with its clips, arrays at 16 kHz."""
-    text = processor.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
-    text = text if isinstance(text, str) else text[0]
-    return dict(processor(text=text, audio=clips, return_tensors="pt"))
+def encoded(model, processor, prompt: list[dict], clip: np.ndarray) -> dict[str, torch.Tensor]:
+    """The model's inputs for one conversation with its clip, an array at 16 kHz."""
+    try:
+        return families.of(model.config).inputs(processor, [prompt], [clip])
+    except families.FamilyError:  # of which nothing is known but what transformers usually does
+        text = processor.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+        text = text if isinstance(text, str) else text[0]
+        return dict(processor(text=text, audio=[clip], return_tensors="pt"))
 
 
 @torch.no_grad()
@@ -87,20 +91,24 @@ def by_audio(model, processor, prompt, clip, other, ids, tokens: int) -> tuple[C
     """A completion's log-probs under the three conditions, and the prompt's audio placeholders.
 
     `prompt` is a conversation with an audio part, `clip` and `other` are mono arrays at 16 kHz,
-    `ids` (length,) the prompt's tokens and then the completion's, of which there are `tokens`.
+    `ids` (length,) the prompt's tokens and then the completion's, of which there are `tokens`. If
+    they hold other numbers of placeholders than the prompt, the log-probs are NaN: transformers
+    would refuse the audio, or misplace it.
     """
     dtype, device = next(model.parameters()).dtype, ids.device
+    marker = audio_token(model)
+    placeholders = int((encoded(model, processor, prompt, clip)["input_ids"] == marker).sum())
+    if placeholders != int((ids == marker).sum()):
+        return Conditions(*[torch.full((tokens,), torch.nan, device=device)] * 3), placeholders
     found = []
     for audio in (clip, np.resize(other, len(clip))):
-        fields = encoded(processor, prompt, [audio])
-        read = fields.pop("input_ids")
-        del fields["attention_mask"]
+        fields = encoded(model, processor, prompt, audio)
         features = {
             name: value.to(device, dtype if value.is_floating_point() else None)
             for name, value in fields.items()
+            if name not in ("input_ids", "attention_mask")
         }
         found.append(completion_log_probs(model, ids, tokens, **features))
-    placeholders = int((read == audio_token(model)).sum())
     return Conditions(*found, completion_log_probs(model, ids, tokens)), placeholders
 
 
@@ -218,6 +226,10 @@ def used_seconds(processor, clip) -> tuple[float, float]:
     without a word. `clip` is a path or a mono array at 16 kHz.
     """
     audio = load_audio(clip)
+    family = families.of_processor(processor)
+    if family.one_by_one:  # no feature extractor of Whisper's, or one that gets its windows
+        seconds = len(audio) / SAMPLE_RATE
+        return seconds, min(seconds, family.max_seconds(processor))
     extractor = processor.feature_extractor
     found = extractor(
         audio, sampling_rate=SAMPLE_RATE, return_attention_mask=True, return_tensors="np"

@@ -56,3 +56,16 @@ class WhisperFeatureExtractor(TransformersExtractor):
         options = {"sampling_rate": sampling_rate, "padding": "longest", "return_tensors": "np"}
         found = super().__call__(longer, **options)["input_features"][0]
         return np.concatenate([found[:, :frames], found[:, -1:]], axis=1)
+
+
+def remembering(
+    extractor: TransformersExtractor, max_seconds: float | None = None
+) -> WhisperFeatureExtractor:
+    """The same extractor with a memory, for clips of up to `max_seconds`, rounded up; the default
+    is its own limit."""
+    found = WhisperFeatureExtractor(**extractor.to_dict())
+    if max_seconds is not None:
+        found.chunk_length = int(-(-max_seconds // 1))
+        found.n_samples = found.chunk_length * found.sampling_rate
+        found.nb_max_frames = found.n_samples // found.hop_length
+    return found

@@ -15,6 +15,7 @@ their step, so that groups come together. TRL logs KL, entropy and clipping as m
 micro-batches; these figures then weigh completions otherwise.
 """
 
+import warnings
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from functools import partial
@@ -23,12 +24,11 @@ import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
-from ..models import AUDIO_FIELDS, audio_token_count
+from .. import families
 from ..trainer import AudioGRPOTrainer
 from .grouping import by_group, distinct, order_is_free, prefix_keys, prompt_key
 from .kv_cache import AFTER_PROMPT, after_prompts, for_rows
 
-MASK = AUDIO_FIELDS[1]
 EMBEDS = "audio_embeds"  # of a row: (audio tokens, width)
 
 
@@ -36,8 +36,9 @@ class SharedPrefix:
     """Mixin for AudioGRPOTrainer. Same arguments, same results, less time.
 
     Where a process doesn't hold all parameters (FSDP, ZeRO-3) it does what its parent does. Under
-    gradient checkpointing, and with several processes, the policy pass shares the audio embeddings
-    alone: a KV cache can't be shared between passes that are recomputed.
+    gradient checkpointing, with several processes, and where TRL asks for the balance of experts,
+    the policy pass shares the audio embeddings alone: a KV cache can't be shared between passes
+    that are recomputed. A family of models that shares no prefix says so in a warning.
     """
 
     def __init__(self, *args, **kwargs):
@@ -51,11 +52,15 @@ class SharedPrefix:
 
     def share(self, on: bool) -> None:
         """Turns the sharing on, or off to do what the parent does. To be called between steps."""
-        encoder = self._thinker(self.model).model.audio_tower
-        trained = any(parameter.requires_grad for parameter in encoder.parameters())
+        if on and self._family.not_shared:
+            what = f"{self._family.name} shares no prefix: {self._family.not_shared}"
+            warnings.warn(f"{what}; each completion brings its prompt", UserWarning, stacklevel=3)
+            on = False
+        encoder = self._family.encoder_parameters(self._thinker(self.model))
+        trained = any(parameter.requires_grad for parameter in encoder)
         self._sharing = on
         self._encoder_frozen = on and not trained
-        self.audio_fields = (EMBEDS, MASK) if self._encoder_frozen else AUDIO_FIELDS
+        self.audio_fields = (EMBEDS,) if self._encoder_frozen else self._family.fields
 
     def _thinker(self, model):
         model = self.accelerator.unwrap_model(model)
@@ -73,7 +78,7 @@ class SharedPrefix:
             embeds = self._encode(self._audio)
             self._embeds = [embeds[i] for i in index]
             if self._encoder_frozen:
-                self._audio = {EMBEDS: embeds, MASK: self._audio[MASK]}
+                self._audio = {EMBEDS: embeds}
             self._audio = {name: [v[i] for i in index] for name, v in self._audio.items()}
             fields = {}  # what `generate` needs of the audio is in self._embeds
         return [ids[i] for i in index], images, fields
@@ -81,10 +86,12 @@ class SharedPrefix:
     @torch.no_grad()
     def _encode(self, audio: dict[str, list[torch.Tensor]]) -> list[torch.Tensor]:
         """The audio embeddings (audio tokens, width) of each row's clips, in one forward pass."""
-        features, mask = (torch.cat(audio[name]) for name in AUDIO_FIELDS)
-        encode = self._thinker(self.model).get_audio_features
-        embeds = encode(features, mask, return_dict=True).last_hidden_state
-        return list(embeds.split([int(audio_token_count(m.sum(-1)).sum()) for m in audio[MASK]]))
+        features = {name: torch.cat(values) for name, values in audio.items()}
+        embeds = self._family.encode(self._thinker(self.model), features)
+        return list(embeds.split(self._tokens_of(audio)))
+
+    def _tokens_of(self, audio) -> list[int]:
+        return list(map(len, audio[EMBEDS])) if EMBEDS in audio else super()._tokens_of(audio)
 
     def _generate_single_turn(self, *args, **kwargs):
         thinker = self._thinker(self.model)
@@ -96,7 +103,7 @@ class SharedPrefix:
         inputs = super()._prepare_inputs(generation_batch)
         fresh = self._buffered_inputs
         # groups come together, short ones with short ones
-        may_move = self._sharing and order_is_free(self.args)
+        may_move = self._sharing and order_is_free(self.args) and not self.aux_loss_enabled
         if fresh is not before and may_move and len(fresh) > 1:
             self._buffered_inputs = by_group(fresh)
             inputs = self._buffered_inputs[self._step % len(fresh)]
@@ -117,7 +124,9 @@ class SharedPrefix:
             return super()._score_rows(model, *chunk, audio, **kwargs)
         embeds = audio.get(EMBEDS)
         recomputed = self.args.gradient_checkpointing or self.accelerator.num_processes > 1
-        if torch.is_grad_enabled() and recomputed:
+        # of a mixture of experts, the balance is a figure of whole rows
+        balanced = kwargs.get("compute_aux_loss", False)
+        if (torch.is_grad_enabled() and recomputed) or balanced:
             embedded = partial(self._embedded, model, embeds)
             return self._trl_log_probs(embedded, *chunk, **kwargs)
         return self._score_completions(model, *chunk, embeds, **kwargs)
@@ -149,7 +158,7 @@ class SharedPrefix:
             last = (distinct_keys, cache)
         self._last_prefix = last
         cache = for_rows(last[1], index)
-        positions = positions_of(mask)[..., end - start :]
+        positions = self._family.positions(mask)[..., end - start :]
 
         def after_prefix(input_ids, attention_mask, **options):
             options |= {"past_key_values": cache, "position_ids": positions}
@@ -212,7 +221,8 @@ def prefill(thinker, input_ids, mask, embeds: list[torch.Tensor] | None) -> Dyna
     else:
         inputs = input_embeds(thinker, input_ids, embeds)
     cache = DynamicCache()
-    options = {"position_ids": positions_of(mask), "past_key_values": cache, "use_cache": True}
+    positions = families.of(thinker.config).positions(mask)
+    options = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
     thinker.model(inputs_embeds=inputs, attention_mask=mask, **options)
     return cache
 
@@ -228,9 +238,3 @@ def input_embeds(thinker, input_ids, embeds: list[torch.Tensor]) -> torch.Tensor
         counts = f"{found} audio placeholders and the audio makes {expected}"
         raise ValueError(f"the prompts hold {counts}; was a prompt truncated?")
     return inputs.masked_scatter(placeholders[..., None], torch.cat(embeds).to(inputs.dtype))
-
-
-def positions_of(mask: torch.Tensor) -> torch.Tensor:
-    """Positions (3, rows, tokens) as the thinker counts them where there are no pictures: audio
-    advances them like text, so they are counts of what isn't padding."""
-    return (mask.long().cumsum(-1) - 1).masked_fill(mask == 0, 1).expand(3, -1, -1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from soundmind_lite import data, grpo, models, profiles
+from soundmind_lite import data, families, grpo, models, profiles
 from soundmind_lite.audio import load_audio
 from soundmind_lite.fast import grouping, kv_cache, shared_prefix
 from soundmind_lite.models import AUDIO_FIELDS, encoded
@@ -160,7 +160,7 @@ def test_logits_after_shared_prompts_are_those_of_whole_rows(tiny, rows):
         cache = shared_prefix.prefill(
             model, batch["input_ids"][:2, :-1], batch["attention_mask"][:2, :-1], embeds[:2]
         )
-        positions = shared_prefix.positions_of(mask)[..., -6:]
+        positions = families.of(model.config).positions(mask)[..., -6:]
         after = model(
             input_ids=ids[:, -6:],
             attention_mask=mask,
