@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import numpy as np
 import torch
 
 from ..audio import SAMPLE_RATE
@@ -11,6 +10,7 @@ from ..prompts import with_audio
 from ..rewards import completion_text
 from ..runs.report import groups_of, reward_names
 from ..scale.doctor import Finding
+from .audio_check import used_seconds
 from .explain import format_fault
 
 FEW = 0.1  # share of completions, or of groups with a spread, below which little can be learned
@@ -74,8 +74,8 @@ def check_template(processor, row, *, audio) -> list[Finding]:
     return [Finding(what, tokens == encoded, f"the audio encoder makes {encoded} embeddings")]
 
 
-def check_clips(processor, clips: dict[str, np.ndarray]) -> list[Finding]:
-    """Whether the feature extractor of a processor reads all of each clip, a mono array at 16 kHz.
+def check_clips(processor, clips: dict) -> list[Finding]:
+    """Whether a processor reads all of each clip, given by name as a path or an array at 16 kHz.
 
     Many cut what is longer than their limit (30 s for Whisper's own, 300 s for Qwen2.5-Omni's)
     without a word, and the model answers a question whose end it never got. A line for the clips
@@ -83,20 +83,12 @@ def check_clips(processor, clips: dict[str, np.ndarray]) -> list[Finding]:
     """
     cut = []
     for name, clip in clips.items():
-        seconds, read = len(clip) / SAMPLE_RATE, seconds_read(processor, clip)
+        seconds, read = used_seconds(processor, clip)
         if read < seconds - TENTH:
             what = f"clip {name} has {seconds:.1f} s, and {read:.1f} s are read"
             cut.append(Finding(what, False, "leave it out, or take a processor that reads more"))
     whole = Finding(f"clips that are read whole: {len(clips) - len(cut)} of {len(clips)}", True)
     return [whole, *cut]
-
-
-def seconds_read(processor, clip: np.ndarray) -> float:
-    """The seconds of a clip that the features of a processor hold, by their mask."""
-    extractor = processor.feature_extractor
-    options = {"sampling_rate": SAMPLE_RATE, "return_attention_mask": True}
-    frames = int(np.sum(extractor(clip, **options)["attention_mask"]))
-    return frames * extractor.hop_length / SAMPLE_RATE
 
 
 def check_rollouts(rollouts: list[dict]) -> list[Finding]:

@@ -150,17 +150,12 @@ def test_lora_norms_start_at_zero_and_move(fresh_tiny):
 
 
 def test_clips_that_a_processor_cuts_are_named_with_both_lengths():
-    """Whisper's own extractor reads 30 s; that of tiny_omni is told how much to read."""
-    from types import SimpleNamespace
-
-    from transformers import WhisperFeatureExtractor
-
+    """Whisper's own extractor reads 30 s; ours are told how much to read."""
     noise = np.random.default_rng(0).normal(0, 0.1, 45 * 16_000).astype("float32")
     clips = {"short": noise[: 16_000 * 7], "just": noise[: 16_000 * 30], "long": noise}
-    whisper = SimpleNamespace(feature_extractor=WhisperFeatureExtractor(feature_size=128))
-    found = diagnosis.check_clips(whisper, clips)
+    thirty, sixty = (models.load_processor(profiles.get("tiny").model, s) for s in (30, 60))
+    found = diagnosis.check_clips(thirty, clips)
     assert [str(finding)[:2] for finding in found] == ["OK", "--"]
     assert "clips that are read whole: 2 of 3" in str(found[0])
     assert "clip long has 45.0 s, and 30.0 s are read: leave it out" in str(found[1])
-    tiny = models.load_processor(profiles.get("tiny").model, 60)
-    assert complaints(diagnosis.check_clips(tiny, clips)) == []
+    assert complaints(diagnosis.check_clips(sixty, clips)) == []

@@ -17,7 +17,9 @@ from soundmind_lite import data, rewards
 from soundmind_lite.audio import load_audio
 from soundmind_lite.course import show, widgets
 from soundmind_lite.course.explain import explain, format_fault
+from soundmind_lite.course.pictures import SHOWN
 from soundmind_lite.profiles import ASSETS
+from soundmind_lite.publish import curves
 from soundmind_lite.runs import report
 
 ADVERSARIAL = [
@@ -127,6 +129,27 @@ def test_a_picture_can_be_read_on_white_and_on_black():
     opaque = pixels[pixels[..., 3] > 0.99][:, :3]
     assert 0.01 < len(opaque) / pixels[..., 0].size < 0.3
     assert abs(opaque - 0x77 / 255).max() < 0.02
+
+
+def test_words_of_a_picture_can_be_read_on_a_phone():
+    """A phone shows a picture 358 px wide: a figure of the usual width, with letters of 11 px."""
+    figure = Figure(figsize=(report.WIDTH, 2), layout="constrained")
+    axes = figure.subplots()
+    small = axes.set_title("small", fontsize=6)
+    shown = show.picture(figure, "a title")
+    image = imread(io.BytesIO(base64.b64decode(shown.image)))
+    width, height = shown.size
+    assert (2 * width, 2 * height) == pytest.approx(image.shape[1::-1], abs=1)  # sharp
+    assert small.get_fontsize() / 72 * SHOWN * 358 / width >= 11
+    assert f'width="{width}" height="{height}"' in shown._repr_mimebundle_()["text/html"]
+
+
+def test_the_curves_of_the_home_page_fit_a_page_and_a_phone():
+    """Pictures are shown at half their pixels, and no wider than the text: 736 px, or 358 px."""
+    for name in curves.FILES:
+        shown = 358 if "stacked" in name else 736
+        width = imread(ASSETS / "figures" / name).shape[1] / 2
+        assert report.SMALLEST / 72 * SHOWN * min(shown / width, 1) >= 11, name
 
 
 @pytest.mark.parametrize("file", sorted((ASSETS / "figures").glob("*.svg")), ids=lambda f: f.stem)
