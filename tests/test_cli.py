@@ -34,6 +34,7 @@ def run(*arguments, **options):
         ["merge"],
         ["plan"],
         ["bench"],
+        ["speedrun"],
         ["site"],
     ],
 )
@@ -51,7 +52,7 @@ def test_every_command_has_a_description_an_example_that_parses_and_its_defaults
 
     parser = __main__.parser()
     commands = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
-    assert len(commands.choices) == 8
+    assert len(commands.choices) == 9
     for name, command in commands.choices.items():
         assert len(command.description) > 40
         example = shlex.split(command.epilog.removeprefix("example: "))

@@ -47,6 +47,7 @@ python_maximum_signature_line_length = 80
 toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
+html_favicon = "icon.svg"
 html_title = "soundmind_lite"
 html_static_path, templates_path = ["_static"], ["_templates"]
 html_css_files = ["site.css", "live/live.css"]
@@ -107,11 +108,17 @@ def sized_bracket(match: re.Match) -> str:
     return rf"\big{side}{match[1]}"
 
 
-def without_cells(app, name, template, context: dict, doctree: nodes.document | None) -> None:
-    """Leaves myst-nb's style sheet, for which a phone would wait, out of pages without cells."""
+def needed_sheets(app, name, template, context: dict, doctree: nodes.document | None) -> None:
+    """Leaves out style sheets that a page doesn't need, since a phone waits for each.
+
+    That is furo's for extensions that we don't use, and myst-nb's on a page without cells.
+    """
+    unneeded = ["furo-extensions"]
     if "cell_input" not in context.get("body", ""):
-        sheets = context["css_files"]
-        context["css_files"] = [sheet for sheet in sheets if "mystnb" not in str(sheet.filename)]
+        unneeded.append("mystnb")
+    sheets = [(sheet, str(sheet.filename)) for sheet in context["css_files"]]
+    needed = [sheet for sheet, file in sheets if not any(part in file for part in unneeded)]
+    context["css_files"] = needed
 
 
 def from_markdown(app, what, name, thing, options, lines: list[str]) -> None:
@@ -157,6 +164,6 @@ def setup(app) -> None:
     app.add_html_math_renderer("mathml", (inline_mathml, None), (block_mathml, None))
     app.connect("autodoc-process-docstring", from_markdown)
     app.connect("source-read", feed.with_anchors)
-    app.connect("html-page-context", without_cells)
+    app.connect("html-page-context", needed_sheets)
     app.connect("html-page-context", describe, priority=400)  # before the previews' extension
     app.connect("build-finished", for_machines)

@@ -1,7 +1,9 @@
 """Pictures with their words: matplotlib's figures, and the drawings of `assets/figures`.
 
 Both are transparent, and their lines and words have a grey that can be read on white and on black:
-a notebook doesn't know whether its reader's page is light or dark.
+a notebook doesn't know whether its reader's page is light or dark. A figure of `report.WIDTH`
+inches fills a phone. A wide page shows it at SHOWN pixels an inch; it has twice as many, so that
+its words are sharp. Few colours keep its file small.
 """
 
 import base64
@@ -11,10 +13,15 @@ from xml.etree import ElementTree
 
 from matplotlib.artist import Artist
 from matplotlib.colors import same_color
+from matplotlib.text import Text
+from PIL import Image
 
 from ..profiles import ASSETS
+from ..runs.report import SMALLEST
 
 READABLE = "#777777"  # a contrast above 4 to white and to the dark pages of Jupyter and the site
+SHOWN = 110  # pixels an inch, on a wide page
+COLOURS = 64  # of a picture, its degrees of transparency included
 DRAWINGS = ASSETS / "figures"
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -22,15 +29,18 @@ SVG = "{http://www.w3.org/2000/svg}"
 class Picture:
     """An image with its description, both as alternative text and as words under the image."""
 
-    def __init__(self, image: bytes, alt: str, *, kind: str = "png"):
+    def __init__(self, image: bytes, alt: str, *, kind: str = "png", size: tuple | None = None):
         self.image = base64.b64encode(image).decode()
         self.alt = alt
         self.kind = kind  # the second part of its media type
+        self.size = size  # width and height on a wide page, pixels
 
     def _repr_mimebundle_(self, **_):
         alt = html.escape(self.alt, quote=True)
+        size = 'width="{}" height="{}" '.format(*self.size) if self.size else ""
         figure = (
-            f'<figure style="margin:0.5em 0"><img alt="{alt}" style="max-width:100%; height:auto" '
+            f'<figure style="margin:0.5em 0"><img alt="{alt}" {size}'
+            f'style="max-width:100%; height:auto" '
             f'src="data:image/{self.kind};base64,{self.image}">'
             f"<figcaption><details><summary><small>In words</small></summary>"
             f"<small>In words: {alt}</small></details></figcaption></figure>"
@@ -38,10 +48,19 @@ class Picture:
         return {"text/html": figure, "text/plain": f"Picture: {self.alt}"}
 
 
-def picture(figure, alt: str, *, dpi: int = 110) -> Picture:
+def picture(figure, alt: str) -> Picture:
     """A matplotlib figure as a picture, with `alt` as its alternative text and under it."""
+    image = png(figure)
+    width, height = Image.open(io.BytesIO(image)).size
+    return Picture(image, alt, size=(width // 2, height // 2))
+
+
+def png(figure) -> bytes:
+    """A figure without a background, readable on white and on black, at twice SHOWN."""
     for artist in figure.findobj():
         make_readable(artist)
+    for words in figure.findobj(Text):
+        words.set_fontsize(max(words.get_fontsize(), SMALLEST))
     figure.patch.set_alpha(0)
     for axes in figure.axes:
         axes.patch.set_alpha(0)
@@ -49,8 +68,13 @@ def picture(figure, alt: str, *, dpi: int = 110) -> Picture:
     for legend in figure.findobj(lambda artist: hasattr(artist, "get_frame")):
         legend.get_frame().set_alpha(0)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
-    return Picture(buffer.getvalue(), alt)
+    figure.savefig(buffer, format="png", dpi=2 * SHOWN, bbox_inches="tight", pad_inches=0.02)
+    few = Image.open(buffer).quantize(
+        COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+    )
+    small = io.BytesIO()
+    few.save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def make_readable(artist: Artist) -> None:

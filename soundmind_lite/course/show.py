@@ -22,7 +22,8 @@ from .pictures import drawing as drawing
 from .pictures import picture as picture
 
 MONO = "font-family:monospace; white-space:pre-wrap; overflow-wrap:anywhere"
-LEFT, RIGHT = "text-align:left", "text-align:right"
+LEFT, RIGHT = "text-align:left", "text-align:right; white-space:nowrap"
+BOX = f"border:1px solid {GREY}66; border-radius:0.4em; padding:0.5em"
 COLOURS = {"answer": BLUE, "format": ORANGE, "length": GREEN}
 
 
@@ -165,7 +166,7 @@ def term_row(term: Term) -> str:
     """HTML table row of a reward term: name, reward, bar, reason."""
     return (
         f'<tr><td style="{LEFT}">{term.name}</td>'
-        f'<td style="{RIGHT}">{term.reward:.2f} of {term.maximum:g}</td><td style="width:8em">'
+        f'<td style="{RIGHT}">{term.reward:.2f} of {term.maximum:g}</td><td style="width:5em">'
         f"{bar(term.reward, maximum=term.maximum, colour=COLOURS[term.name])}</td>"
         f'<td style="{LEFT}">{html.escape(term.reason)}</td></tr>'
     )
@@ -178,7 +179,7 @@ def reward_card(completion, label: int, *, reference_length: float) -> str:
     total, maximum = sum(t.reward for t in terms), sum(t.maximum for t in terms)
     text = marked(completion_text(completion))
     return (
-        f'<div style="{MONO}; border:1px solid {GREY}; padding:0.5em">{text}</div>'
+        f'<div style="{MONO}; {BOX}">{text}</div>'
         f'<table style="margin-top:0.5em">{rows}<tr><td style="{LEFT}"><strong>sum</strong></td>'
         f'<td style="{RIGHT}"><strong>{total:.2f} of {maximum:g}</strong></td>'
         "<td></td><td></td></tr></table>"
@@ -215,7 +216,7 @@ def _rollout_card(rank: int, rollout: dict, largest: float) -> str:
         rewards.append(f"{words}&nbsp;{earned}")
     advantage = rollout["advantage"]
     return (
-        f'<div style="border:1px solid {GREY}; padding:0.4em">'
+        f'<div style="{BOX}">'
         f"<strong>{rank}. advantage {advantage:+.2f}</strong>{signed_bar(advantage, largest)}"
         f'<small>{", ".join(rewards)}</small><div style="{MONO}; font-size:85%">'
         f"{marked(rollout['completion'])}</div></div>"
@@ -227,7 +228,7 @@ def plan_card(plan) -> str:
     widest = max(plan.total_gb, plan.limit_gb)
     rows = "".join(
         f'<tr><td style="{LEFT}">{name}</td><td style="{RIGHT}">{size:.1f} GB</td>'
-        f'<td style="width:14em">{bar(size, maximum=widest, colour=BLUE)}</td></tr>'
+        f'<td style="width:40%">{bar(size, maximum=widest, colour=BLUE)}</td></tr>'
         for name, size in plan.parts.items()
     )
     verdict, colour = ("fits", GREEN) if plan.fits else ("will not fit", ORANGE)

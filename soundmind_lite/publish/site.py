@@ -30,6 +30,7 @@ HEAR = "<!-- hear -->"  # where the home page has its question
 # Sphinx's settings and what they name, and the folder of each in the source folder
 SETTINGS = {
     "conf.py": "",
+    "icon.svg": "",
     "loop.svg": "assets/site",
     "site.css": "_static",
     "site.js": "_static",

@@ -109,8 +109,8 @@ def tally() -> str:
         f"{right_of(result['after'])} after it. The whole run, {result['steps']} steps and all "
         f"measurements, took {result['seconds']:.0f} seconds on one CPU core. Training corrected "
         f"{every[False, True]} answers, left {every[False, False]} wrong and turned "
-        f"{every[True, False]} right ones wrong; of these {len(HEARD)} it corrected "
-        f"{shown[False, True]}, left {shown[False, False]} wrong and turned "
+        f"{every[True, False]} right ones wrong; of the {len(HEARD)} shown here it "
+        f"corrected {shown[False, True]}, left {shown[False, False]} wrong and turned "
         f"{shown[True, False]} wrong."
     )
 

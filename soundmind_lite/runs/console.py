@@ -38,7 +38,7 @@ ABOUT = {
         "--seed 0 --steps 20 --out runs/mine",
     ),
     "evaluate": (
-        "Prints the share of right answers with its 95 %% interval: of a finished run, of a "
+        "Prints the share of right answers with its 95 % interval: of a finished run, of a "
         "checkpoint or adapter folder, or of a profile's untrained model.",
         "--run runs/tiny-seed0 --audio swapped --out figures.json",
     ),
@@ -48,7 +48,7 @@ ABOUT = {
         "step --seconds-of-audio 30 --group 4 --json bench.json",
     ),
     "speedrun": (
-        "Trains the shipped tiny model until it answers 90 %% of the unseen spoken test questions, "
+        "Trains the shipped tiny model until it answers 90 % of the unseen spoken test questions, "
         "and says how many steps and seconds that took, imports included.",
         "--entry entry.json --json race.json",
     ),

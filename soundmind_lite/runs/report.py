@@ -13,6 +13,9 @@ PINK, SKY, GREY = "#CC79A7", "#56B4E9", "#666666"
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)))
 LINES = tuple(zip((BLUE, ORANGE, GREEN, PINK, SKY), DASHES))
 ROLLOUT_KEYS = ("step", "id", "group", "completion", "advantage")  # the others are rewards
+# Inches of a picture in a notebook. A phone shows it 358 px wide, so a point is 1.1 px there, and
+# words of SMALLEST points are 11 px high.
+WIDTH, SMALLEST = 4.5, 10
 LONG_RUN = 15  # steps; a shorter run would be hidden by its own running mean
 
 
@@ -77,7 +80,7 @@ def draw(metrics: list[dict], *, columns: int = 3):
 
     steps = [entry["step"] for entry in metrics]
     width = 5 if len(metrics) >= LONG_RUN else 1
-    figure = Figure(figsize=(12, 4.4) if columns == 3 else (5.4, 9.6), layout="constrained")
+    figure = Figure(figsize=(12, 4.4) if columns == 3 else (WIDTH, 9), layout="constrained")
     terms, groups, drift = figure.subplots(3 // columns, columns)
 
     def line(axes, key, label, colour, style):
@@ -95,22 +98,24 @@ def draw(metrics: list[dict], *, columns: int = 3):
     terms.set_ylim(min(0.0, low), max(0.0, high))  # so that heights compare, and penalties show
     line(groups, "reward_std", "std of the reward", BLUE, "-")
     line(groups, "frac_reward_zero_std", "share of zero-std groups", ORANGE, "--")
-    groups.set(title="Is there something to learn from?", xlabel="step", ylabel="std, and share")
+    groups.set(title="Spread within groups", xlabel="step", ylabel="std, and share")
     groups.set_ylim(0, None)
     lengths = line(drift, "completions/mean_length", "tokens of a completion", GREEN, "-")
-    drift.set(title="Length, and KL to the reference", xlabel="step", ylabel="tokens")
+    drift.set(title="Length, and KL", xlabel="step", ylabel="tokens")
     drift.set_ylim(0, None)
     if "kl" in metrics[0]:
         right = drift.twinx()
         lengths += line(right, "kl", "KL to the reference (right axis)", PINK, "--")
         right.set(ylabel="KL", ylim=(0, None))
-    depth = -0.16 if columns == 3 else -0.25
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, depth), "fontsize": 10}
+    for axes in (terms, groups, drift):
+        axes.xaxis.get_major_locator().set_params(integer=True)  # there are no half steps
+    depth = -0.16 if columns == 3 else -0.22
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, depth), "fontsize": SMALLEST}
     terms.legend(frameon=False, **below)
     groups.legend(frameon=False, **below)
     drift.legend(handles=lengths, frameon=False, **below)
     if width > 1:
-        figure.supxlabel("bold: mean of five steps, thin: each step", fontsize=10, color=GREY)
+        figure.supxlabel("bold: mean of five steps, thin: each step", fontsize=SMALLEST, color=GREY)
     return figure
 
 

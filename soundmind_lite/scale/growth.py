@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from .. import models
 from ..profiles import PROFILES, Profile
-from ..runs.report import BLUE, ORANGE
+from ..runs.report import BLUE, ORANGE, WIDTH
 from . import bench
 
 SIZES = {
@@ -61,7 +61,7 @@ def draw(growth: dict[str, list[dict]]):
     """`(figure, words)` of what `measure` found, with a panel for each size that changes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.6, 2.6 * len(growth)), layout="constrained")  # also for phones
+    figure = Figure(figsize=(WIDTH, 2.4 * len(growth)), layout="constrained")
     panels = figure.subplots(len(growth), sharey=True)
     for panel, (axis, points) in zip(panels, growth.items()):
         sizes = [point[axis] for point in points]

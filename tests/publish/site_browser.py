@@ -38,6 +38,10 @@ Promise.all([...document.querySelectorAll("audio")].map(a => new Promise(done =>
 ALIKE = re.compile(r"api/(?!index|core)|assets/tiny|notebooks/teaching/(?!README|slides)")
 ALSO_DARK = re.compile(r"index|ledger|api/core|notebooks/0[358]")
 ALSO_ON_A_PHONE = re.compile(r"index|notebooks/0[358]")
+# Opens all folds; the cues of what is in them follow a frame later
+UNFOLD = """
+for (const fold of document.querySelectorAll("article details")) fold.open = true;
+new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"""
 # Boxes whose content is wider than they are, without a cue or out of the keyboard's reach
 UNCUED = """
 [...document.querySelectorAll("article *:not(textarea)")].filter(e =>
@@ -223,8 +227,8 @@ def opened(built, read, browser):
                 browser.run('document.body.dataset.theme = "dark"; 0')
                 result["axe, dark"] = browser.run(AXE % 'runOnly: ["color-contrast"]')
         browser.resize(width=390, height=800)
+        browser.run(UNFOLD)
         result["wide"] = browser.run("document.documentElement.scrollWidth") > 390
-        browser.run("new Promise(requestAnimationFrame)")  # the cues follow a resize
         result["uncued"] = browser.run(UNCUED)
         if axe and ALSO_ON_A_PHONE.match(name):
             browser.run('document.body.dataset.theme = "light"; 0')

@@ -46,6 +46,15 @@ def test_nothing_large_is_loaded_before_it_is_asked_for(built, browser):
     assert "tiny_omni_adapter.js" not in names
 
 
+def test_a_link_leads_to_its_section_although_labs_above_it_grow(built, browser):
+    browser.open((built / "labs.html").as_uri())
+    click(browser, "article a[href='#the-planner']")
+    until(browser, "document.querySelector('[data-live=planner_lab].is-live')")
+    browser.run("new Promise(requestAnimationFrame)")
+    place = browser.run("document.getElementById('the-planner').getBoundingClientRect().top")
+    assert 0 <= place < 200  # of 900 px; the labs above it have grown by more than that
+
+
 def test_in_lesson_05_the_live_player_takes_the_place_of_the_saved_one(built, browser):
     browser.open((built / "notebooks" / "05_train_with_grpo.html").as_uri())
     shown = "document.querySelector('.as-saved').getClientRects().length"

@@ -141,3 +141,13 @@ def test_the_lab_says_what_the_notebook_s_card_says(lab_page):
     move(page, "price of an hour", "")
     assert "an hour" not in shown(page)
     assert not page.complaints()
+
+
+def test_a_profile_comes_with_its_sizes(lab_page):
+    page = lab_page(LAB)
+    until(page, 'document.querySelector(".planner")')
+    move(page, "card", "A100")
+    move(page, "eval batch", 1)
+    move(page, "profile", "80gb")
+    plan = planner.plan(profiles.get("80gb"), CARDS["A100"], price=1.0)
+    assert shown(page) == words_of(show.plan_card(plan))

@@ -146,7 +146,7 @@ def test_the_player_steps_through_the_run(lab_page):
     assert cards(page) == as_in_the_notebook(40, 2)
     assert page.run("document.querySelector(\"[aria-label='next step']\").disabled")
     assert page.run('document.querySelector("input[type=range]").value') == "40"
-    underlined = page.run('document.querySelectorAll(".reads.answer, .reads.length").length')
+    underlined = page.run('document.querySelectorAll(".lab-cards .reads").length')
     assert underlined == 16  # each of the eight has a thought and an answer
     question = group_of(40, 2)[0]["id"]
     source = page.run('document.querySelector("audio").src')

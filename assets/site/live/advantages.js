@@ -30,5 +30,5 @@ soundmind.advantages = (() => {
     return { means, stds, flat, advantages };
   }
 
-  return { EPSILON, mean, std, ofBatch };
+  return { EPSILON, ZERO, mean, std, ofBatch };
 })();

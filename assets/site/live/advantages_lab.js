@@ -5,7 +5,7 @@ soundmind.labs.advantages_lab = async () => {
   for (const name of ["python", "advantages"]) await soundmind.script(name);
   const presets = await soundmind.load("advantage_presets");
   const { make, slider, choice, signedBar } = soundmind;
-  const { EPSILON, std, ofBatch } = soundmind.advantages;
+  const { EPSILON, ZERO, std, ofBatch } = soundmind.advantages;
   const { fixed } = soundmind.python;
   const MOST = 8, HIGHEST = 4; // completions of a question; the three rewards together
   const SCALES = [
@@ -53,7 +53,7 @@ soundmind.labs.advantages_lab = async () => {
     const whose = scale === "batch" ? `, std of the batch ${fixed(divisor, 2)}` : "";
     const scaled = `(${centred}) / (${fixed(divisor, 2)} + ${EPSILON})`;
     const formula = scale === "none" ? centred : scaled;
-    const flat = std(group) > 1e-8 ? ""
+    const flat = std(group) > ZERO ? ""
       : " All its completions earn the same: no advantage, no gradient.";
     return `${own}${whose}: A = ${formula}.${flat}`;
   }

@@ -135,7 +135,7 @@
     const { ask, clear, parts } = answers();
     const player = make("div");
     const status = make("p", { class: "lab-note", "aria-live": "polite" });
-    let clip, stop;
+    let clip, stop, src;
     const asked = button("Ask the model", () => ask(async model => {
       const bytes = new Uint8Array(await clip.arrayBuffer());
       const samples = await soundmind.clip.decoded(bytes, model.sample_rate);
@@ -145,7 +145,8 @@
     function take(blob) {
       clip = blob;
       clear();
-      const src = URL.createObjectURL(blob);
+      URL.revokeObjectURL(src); // of the clip before
+      src = URL.createObjectURL(blob);
       player.replaceChildren(make("audio", { controls: true, "aria-label": "your question", src }));
       asked.disabled = false;
     }
@@ -163,7 +164,7 @@
         recorder.textContent = "Stop";
         status.textContent = `Recording, for ${LONGEST} s at most …`;
       } catch (error) {
-        status.textContent = `There is no microphone: ${error.message}. A file does as well.`;
+        status.textContent = `There is no microphone (${error.message}). Choose a file instead.`;
       }
       recorder.disabled = false;
       recorder.focus();
@@ -177,9 +178,9 @@
       make("p", {},
         `A statement is one of ${forms}, with two of these nouns: ${nouns.join(", ")}.`),
       make("p", {},
-        "The model learned from one synthetic voice, at one pace and without noise, so it most ",
-        "likely mishears you; its answer repeats what it heard. A quiet clip is made louder, and ",
-        "silence at its ends is cut. What you record stays in this page and is sent nowhere."),
+        "The model learned from one synthetic voice, at one pace and without noise, so it will ",
+        "most likely mishear you; its answer repeats what it heard. A quiet clip is made louder, ",
+        "and silence at its ends is cut. What you record stays in this page and is sent nowhere."),
       make("div", { class: "lab-controls" }, recorder,
         make("label", { class: "lab-control" }, make("span", {}, "or a file"), file)),
       status, player, make("p", {}, asked), ...parts);

@@ -96,6 +96,25 @@ const soundmind = { labs: {}, data: {} };
     }
   }
 
+  // A lab that starts above the section that a link names pushes that section away. Goes there
+  // again whenever the page has grown, for five seconds or until the reader touches it.
+  function keepAim() {
+    let section = null, timer;
+    function aim(hash = "") {
+      section = document.getElementById(decodeURIComponent(hash.slice(1)));
+      clearTimeout(timer);
+      timer = setTimeout(() => { section = null; }, 5000);
+    }
+    for (const event of ["pointerdown", "touchstart", "wheel", "keydown"]) {
+      addEventListener(event, () => aim(), { passive: true });
+    }
+    addEventListener("click", ({ target }) => aim(target.closest("a[href^='#']")?.hash));
+    const [{ type }] = performance.getEntriesByType("navigation");
+    if (type === "navigate") aim(location.hash); // else the browser restores the place
+    new ResizeObserver(() => section?.scrollIntoView({ behavior: "instant" }))
+      .observe(document.querySelector("article") ?? document.body); // furo's body keeps its height
+  }
+
   addEventListener("DOMContentLoaded", () => {
     const observer = new IntersectionObserver(entries => {
       for (const { target, isIntersecting } of entries) {
@@ -105,5 +124,6 @@ const soundmind = { labs: {}, data: {} };
       }
     }, { rootMargin: "300px" });
     document.querySelectorAll("[data-live]").forEach(box => observer.observe(box));
+    keepAim();
   });
 })();

@@ -50,12 +50,7 @@
     const { profiles, cards } = await soundmind.load("planner");
     for (const name of ["python", "memory", "timing", "planner"]) await soundmind.script(name);
     const chosen = { profile, card, price: 1 };
-    const sizes = {
-      max_audio_seconds: 120,
-      num_generations: 8,
-      max_completion_length: 1024,
-      per_device_eval_batch_size: 8,
-    };
+    const sizes = {}, sliders = {};
     const parts = make("div");
     const words = make("p", { role: "status", "aria-live": "polite" });
     const left_out = make("p", { class: "lab-note" });
@@ -70,11 +65,25 @@
       into[name] = value;
       redraw();
     };
-    const slider = (label, name, range) =>
-      soundmind.slider(label, { ...range, value: sizes[name] }, choose(sizes, name));
+    function slider(label, name, range) {
+      sizes[name] = profiles[profile][name];
+      const start = { ...range, value: sizes[name] };
+      sliders[name] = soundmind.slider(label, start, choose(sizes, name));
+      return sliders[name];
+    }
+    // A profile comes with its own sizes.
+    function take(name) {
+      chosen.profile = name;
+      for (const [size, control] of Object.entries(sliders)) {
+        sizes[size] = profiles[name][size];
+        control.querySelector("input").value = sizes[size];
+        control.querySelector("output").textContent = sizes[size];
+      }
+      redraw();
+    }
     const names = Object.values(profiles).map(({ name, where }) => [name, `${name}: ${where}`]);
     const controls = make("div", { class: "lab-controls" },
-      soundmind.choice("profile", names, profile, choose(chosen, "profile")),
+      soundmind.choice("profile", names, profile, take),
       soundmind.choice("card", Object.keys(cards).map(name => [name, name]), card,
         choose(chosen, "card")),
       number("price of an hour", chosen.price, choose(chosen, "price")),

@@ -2,9 +2,9 @@
 // options: {completion, label, reference_length}, the reference in words.
 "use strict";
 soundmind.labs.reward_lab = async options => {
-  for (const name of ["python", "rewards"]) await soundmind.script(name);
+  for (const name of ["python", "rewards", "marked"]) await soundmind.script(name);
   const { make, slider, choice, bar } = soundmind;
-  const { VERDICTS, explain, marked, reasoningOf } = soundmind.rewards;
+  const { VERDICTS, explain, reasoningOf } = soundmind.rewards;
   const { fixed } = soundmind.python;
   let { label = 1, reference_length: reference = 20 } = options;
   const given = reasoningOf(options.completion) || "All birds are fish, so no bird is a stone.";
@@ -36,8 +36,7 @@ soundmind.labs.reward_lab = async options => {
 
   function show() {
     const found = explain(text.value, label, reference);
-    card.replaceChildren(...marked(text.value).map(([part, term]) =>
-      term ? make("span", { class: `reads ${term}` }, part) : part));
+    card.replaceChildren(...soundmind.marked(text.value));
     terms.replaceChildren(...found.map(row));
     const total = what => found.reduce((sofar, term) => sofar + term[what], 0);
     sum.textContent = `sum ${fixed(total("reward"), 2)} of ${total("maximum")}`;
@@ -68,9 +67,5 @@ soundmind.labs.reward_lab = async options => {
       choice("label", [...VERDICTS.entries()], label, chosen),
       slider("reference length, words", { min: 1, max: 100, value: reference }, moved)),
     sum, terms,
-    make("p", { class: "lab-note" }, "As the rewards read it: the ",
-      make("span", { class: "reads length" }, "dotted line"), " marks the words that the length ",
-      "term counts, the ", make("span", { class: "reads answer" }, "solid line"),
-      " the line that the answer term reads."),
-    card);
+    card, soundmind.markedNote());
 };

@@ -3,16 +3,8 @@
 "use strict";
 (() => {
   const { make } = soundmind;
-  const READ = {
-    answer: "the line that the answer term reads",
-    length: "the words that the length term counts",
-  };
   const dataOf = step => soundmind.load(`rollouts_${String(step).padStart(2, "0")}`);
   const signed = number => `${number < 0 ? "" : "+"}${number.toFixed(2)}`;
-
-  // The text of an answer, with the parts underlined that two reward terms read.
-  const marked = text => soundmind.rewards.marked(text).map(([part, term]) =>
-    (term ? make("span", { class: `reads ${term}`, title: READ[term] }, part) : part));
 
   function answerCard({ text, rewards, advantage }, rank, terms, largest) {
     const kept = "\u00a0"; // a space at which no line ends
@@ -22,7 +14,7 @@
       make("strong", {}, `${rank}. advantage ${signed(advantage)}`),
       soundmind.signedBar(advantage, largest),
       make("p", { class: "lab-note" }, earned),
-      make("p", { class: "lab-text" }, ...marked(text)));
+      make("p", { class: "lab-text" }, ...soundmind.marked(text)));
   }
 
   // A question with its player and its answers. The scale is one for all groups: no advantage in
@@ -48,7 +40,7 @@
   }
 
   soundmind.labs.rollout_player = async () => {
-    for (const name of ["python", "rewards", "reward_chart"]) await soundmind.script(name);
+    for (const name of ["python", "rewards", "marked", "reward_chart"]) await soundmind.script(name);
     const { rewards, terms } = await soundmind.load("rollouts");
     const steps = rewards.length;
     const maximum = terms.reduce((sum, [, most]) => sum + most, 0);
@@ -98,7 +90,7 @@
     }
     const lab = make("div", { class: "lab" },
       make("div", { class: "lab-controls" }, slider, make("span", {}, back, " ", forth), choice),
-      status, chart.element, shown);
+      status, chart.element, shown, soundmind.markedNote());
     lab.addEventListener("keydown", event => {
       const wanted = stepOfKey(event, step);
       if (wanted === null) return;

@@ -2,10 +2,8 @@
 
 from statistics import fmean
 
-from ...runs.report import BLUE, GREY, ORANGE
+from ...runs.report import BLUE, GREY, ORANGE, WIDTH
 from .. import show
-
-WIDTH = 5.2  # inches: words of 10 pt can be read on a phone
 
 
 def seeds(results: list[dict]) -> show.Picture:
@@ -44,8 +42,8 @@ def ablation(accuracies: dict[str, list[float]], *, before: float) -> show.Pictu
         told.append(f"{rewards}: {min(percent):.1f} to {max(percent):.1f}, mean {mean:.1f}")
     axes.axvline(100 * before, color=GREY, linestyle="--")
     axes.annotate("before training", (100 * before + 0.8, -0.35), fontsize=10)
-    names, place = ["one seed", "mean of the seeds"], (0.22, 0.4)
-    axes.legend([dots, bar], names, loc=place, fontsize=10, frameon=False)
+    names = ["one seed", "mean of the seeds"]
+    figure.legend([dots, bar], names, loc="outside upper center", ncols=2, frameon=False)
     axes.set_yticks(range(len(accuracies)), accuracies)
     axes.set(xlabel="test accuracy in %", xlim=(50, 100), ylim=(len(accuracies) - 0.4, -0.6))
     alt = (

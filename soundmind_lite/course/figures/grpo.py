@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from matplotlib.figure import Figure
 
-from ...runs.report import BLUE, GREEN, GREY, LINES, ORANGE
+from ...runs.report import BLUE, GREEN, GREY, LINES, ORANGE, WIDTH
 from .. import show
 
-WIDTH = 5.4  # inches: words of 10 pt can be read on a phone
-TOKENS = 22  # in a panel: more would overlap
+TOKENS = 18  # in a panel: more would overlap
 
 
 def probabilities(policies: Mapping[str, torch.Tensor], actions: Sequence[str]) -> show.Picture:

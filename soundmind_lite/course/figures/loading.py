@@ -1,15 +1,12 @@
 """The figures of notebook 01: a clip as samples and as frequency bands, and four versions of it."""
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ...audio import SAMPLE_RATE
-from ...runs.report import BLUE
+from ...runs.report import BLUE, WIDTH
 from .. import show
 
-WIDTH = 5.4  # inches: words of 11 pt can be read on a phone
-WORDS = {"font.size": 11}
 TICKS = (250, 1_000, 4_000, 8_000)  # Hz
 DARKEST = -80  # dB below the loudest; what is weaker looks like silence
 STEP = 5  # dB; levels in steps make a file of half the size
@@ -38,7 +35,6 @@ def _bands(axes, audio: np.ndarray, *, bottom: str = "frequency (Hz)"):
     return drawn
 
 
-@rc_context(WORDS)
 def spectrogram(audio: np.ndarray) -> show.Picture:
     """The waveform of test question 0003 above its mel spectrogram; mono, 16 kHz."""
     figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
@@ -58,7 +54,6 @@ def spectrogram(audio: np.ndarray) -> show.Picture:
     )
 
 
-@rc_context(WORDS)
 def versions(clips: dict[str, np.ndarray]) -> show.Picture:
     """The mel spectrograms of the clips of `faulty.versions`, one below the other."""
     figure = Figure(figsize=(WIDTH, 1.5 * len(clips)), layout="constrained")

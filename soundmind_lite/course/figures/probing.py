@@ -6,16 +6,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from IPython.display import HTML
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from ...audio import SAMPLE_RATE
-from ...runs.report import BLUE, GREY, ORANGE
+from ...runs.report import BLUE, GREY, ORANGE, WIDTH
 from ...scale.memory import parameter_counts
 from .. import show
 
-WIDTH = 5.4  # inches: words of 11 pt can be read on a phone
-WORDS = {"font.size": 11}
 TOKENS_PER_SECOND = 25
 PARTS = {
     "audio": ("audio encoder", "frozen"),
@@ -40,7 +37,6 @@ def parameters(rank_of: Mapping[str, int]) -> HTML:
     return show.table(rows, "parameters of the thinker's parts")
 
 
-@rc_context(WORDS)
 def audio_tokens(audio: np.ndarray, *, seconds: float = 1.0) -> show.Picture:
     """The waveform of a clip's beginning (samples at 16 kHz), and where each token begins."""
     part = audio[: int(seconds * SAMPLE_RATE)]
@@ -58,7 +54,6 @@ def audio_tokens(audio: np.ndarray, *, seconds: float = 1.0) -> show.Picture:
     )
 
 
-@rc_context(WORDS)
 def placeholders(before: torch.Tensor, after: torch.Tensor, *, shown: int = 24) -> show.Picture:
     """Embeddings (placeholders, width) before and after, the first `shown` rows and columns."""
     figure = Figure(figsize=(WIDTH, 6), layout="constrained")
@@ -69,7 +64,7 @@ def placeholders(before: torch.Tensor, after: torch.Tensor, *, shown: int = 24) 
         values = part[:shown, :shown].float().cpu()
         limits = {"cmap": "PuOr", "vmin": -largest, "vmax": largest, "aspect": "auto"}
         drawn = axes.imshow(values, **limits)
-        axes.set_title(name, fontsize=12)
+        axes.set_title(name, fontsize=11)
         axes.set(ylabel="placeholder")
     panels[-1].set_xlabel("dimension of the embedding")
     figure.colorbar(drawn, ax=panels, location="bottom", label="value", aspect=40)
@@ -81,7 +76,6 @@ def placeholders(before: torch.Tensor, after: torch.Tensor, *, shown: int = 24) 
     )
 
 
-@rc_context(WORDS)
 def intervals_by_rows(
     intervals: Mapping[int, tuple[float, float]], marks: Mapping[str, int]
 ) -> show.Picture:
@@ -93,16 +87,16 @@ def intervals_by_rows(
     for ends in (lows, highs):
         axes.plot(list(intervals), ends, color=BLUE, linewidth=1.5)
     words = []
-    for name, n in marks.items():
+    for i, (name, n) in enumerate(marks.items()):
         low, high = intervals[n]
         axes.axvline(n, color=ORANGE, linestyle="--", linewidth=1)
-        axes.annotate(name, (n * 1.05, 0.72), fontsize=10)
+        axes.annotate(name, (n * 1.05, 0.73 - 0.05 * i), fontsize=10)
         words.append(f"{name} ({n} rows): ± {50 * (high - low):.0f} percentage points")
     ticks = [20, 60, 240, 656, 2400]
     axes.set(xscale="log", xlabel="rows", ylabel="accuracy", ylim=(0.25, 0.78))
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_title("95 % interval around an accuracy of 50 %", fontsize=12)
+    axes.set_title("95 % interval around an accuracy of 50 %", fontsize=11)
     return show.picture(
         figure,
         "The 95 percent interval around an accuracy of one half, against the number of rows on a "
@@ -110,7 +104,6 @@ def intervals_by_rows(
     )
 
 
-@rc_context(WORDS)
 def conditions(measured: Mapping[str, dict]) -> show.Picture:
     """Accuracy with its interval for each condition; values are summaries of `evaluation`."""
     figure = Figure(figsize=(WIDTH, 0.9 + 0.5 * len(measured)), layout="constrained")
@@ -122,7 +115,7 @@ def conditions(measured: Mapping[str, dict]) -> show.Picture:
         axes.plot(accuracy, line, "o", color=BLUE, markersize=8)
         words.append(f"{name}: {accuracy:.0%} ({low:.0%} to {high:.0%})")
     axes.axvline(0.5, color=ORANGE, linestyle="--", label="guessing")
-    axes.set_yticks(range(len(measured)), list(measured), fontsize=11)
+    axes.set_yticks(range(len(measured)), list(measured))
     axes.set(xlim=(-0.02, 1), xlabel="accuracy", ylim=(len(measured) - 0.5, -0.5))
     axes.legend(fontsize=10, frameon=False, loc="upper right")
     return show.picture(

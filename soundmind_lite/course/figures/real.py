@@ -1,7 +1,7 @@
 """The figures of notebook 11: how wide an interval is, and a run's result beside the paper's."""
 
 from ... import evaluation
-from ...runs.report import BLUE, GREEN, GREY, ORANGE, interval
+from ...runs.report import BLUE, GREEN, GREY, ORANGE, WIDTH, interval
 from .. import show
 
 PAPER_ROWS = 656  # test questions of ALR
@@ -37,16 +37,15 @@ def result(before: dict, after: dict, swapped: dict, *, paper: bool) -> show.Pic
 def _drawn(measured: dict[str, dict], colours: list[str], words: str) -> show.Picture:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 1.1 + 0.6 * len(measured)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.6 * len(measured)), layout="constrained")
     axes = figure.subplots()
     for (name, found), colour, mark in zip(measured.items(), colours, MARKS):
         value = 100 * found["accuracy"]
         below, above = value - 100 * found["ci_low"], 100 * found["ci_high"] - value
         axes.errorbar(value, name, xerr=[[below], [above]], fmt=mark, color=colour, capsize=5)
     axes.axvline(50, color=GREY, linestyle=":")
-    axes.set_xlabel("% right, with the 95 % interval\n(dotted: a coin)", fontsize=12)
+    axes.set_xlabel("% right, with the 95 % interval\n(dotted: a coin)")
     axes.set_xlim(0, 100)
-    axes.tick_params(labelsize=12)
     axes.margins(y=0.2)
     axes.invert_yaxis()
     values = "; ".join(f"{name}: {interval(found)}" for name, found in measured.items())

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from ...runs.report import BLUE, GREY, ORANGE
+from ...runs.report import BLUE, GREY, ORANGE, WIDTH
 from .. import show
 from ..length_choice import Step
 
-WIDTH = 5.4  # inches: words of 10 pt can be read on a phone
 STYLES = ((ORANGE, "-"), (BLUE, "--"))
 PANELS = {  # field of a step: title
     "words": "words of a thought",

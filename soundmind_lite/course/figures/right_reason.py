@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from ...runs.report import BLUE, GREEN, GREY, ORANGE
+from ...runs.report import BLUE, GREEN, GREY, ORANGE, WIDTH
 from .. import chains, show
 
 # (right, chain) → words, colour; what isn't listed is a wrong answer
@@ -12,8 +12,7 @@ KINDS = {
     (True, chains.NO_CHAIN): ("right, no chain", GREEN),
 }
 WRONG = ("wrong", GREY)
-WIDTH = 5.2  # inches: words of 10 pt can be read on a phone
-GAP, ROOM = 1, 12  # answers between two parts of a bar; answers of a part that has room for figures
+GAP, ROOM = 1, 14  # answers between two parts of a bar; answers of a part that has room for figures
 
 
 def outcomes(counts: dict[str, Counter]) -> show.Picture:

@@ -1,6 +1,6 @@
 """The figures of notebook 10: the memory of a run's phases on a card."""
 
-from ...runs.report import BLUE, GREEN, GREY, ORANGE, PINK, SKY
+from ...runs.report import BLUE, GREEN, GREY, ORANGE, PINK, SKY, WIDTH
 from .. import show
 
 # Parts of `Plan.memory` with a colour and a hatch each, so that they differ without colour, too
@@ -18,7 +18,7 @@ def phases(plan) -> show.Picture:
     """The memory (GB) of each phase of a `planner.Plan`, in parts, beside the card's limit."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.subplots()
     names = list(plan.memory.phases)
     ends = [0.0] * len(names)
@@ -30,9 +30,8 @@ def phases(plan) -> show.Picture:
     limit = f"the {plan.card}'s {plan.limit_gb:g} GB"
     axes.axvline(plan.limit_gb, color="black", linestyle="--", label=limit)
     axes.invert_yaxis()
-    axes.set_xlabel(f"GB, an estimate for the profile {plan.profile}", fontsize=12)
-    axes.tick_params(labelsize=12)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=11, frameon=False)
+    axes.set_xlabel(f"GB, an estimate for the profile {plan.profile}")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=10, frameon=False)
     return show.picture(figure, in_words(plan))
 
 

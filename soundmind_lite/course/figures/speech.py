@@ -1,9 +1,7 @@
 """The figures of notebook 08: word errors by speed and by noise, and distorted questions."""
 
-from ...runs.report import BLUE, GREY, ORANGE
+from ...runs.report import BLUE, GREY, ORANGE, WIDTH
 from .. import show
-
-WIDTH = 5  # inches; on a phone a figure is scaled to about 3.6
 
 
 def word_errors(by_speed: dict[str, float], by_noise: dict[str, float]) -> show.Picture:

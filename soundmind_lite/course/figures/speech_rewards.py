@@ -4,9 +4,8 @@ import numpy as np
 
 from ... import speech
 from ...audio import SAMPLE_RATE
-from ...runs.report import BLUE, GREEN, LINES, values_of
+from ...runs.report import BLUE, GREEN, LINES, WIDTH, values_of
 from .. import show
-from .speech import WIDTH
 
 
 def detected(clips: dict[str, tuple[np.ndarray, int]]) -> show.Picture:

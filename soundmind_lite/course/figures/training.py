@@ -2,10 +2,9 @@
 
 import math
 
-from ...runs.report import BLUE, GREEN, GREY, LINES, ORANGE, PINK, smoothed, values_of
+from ...runs.report import BLUE, GREEN, GREY, LINES, ORANGE, PINK, WIDTH, smoothed, values_of
 from .. import short_runs, show
 
-WIDTH = 5.4  # inches; in a wider figure the text would be too small on a phone
 TITLE = 11  # points
 BATCHES = 5  # of completions, whose mean reward is drawn
 LAST = 3  # values whose mean the words give
