@@ -134,27 +134,31 @@ def planner_lab(profile: str = "l4", card: str = "T4") -> Pictured:
     large = [name for name, p in profiles.PROFILES.items() if p.card]
     which = widgets.Dropdown(options=large, value=profile, description="profile")
     where = widgets.Dropdown(options=list(CARDS), value=card, description="card")
-    seconds = _slider("longest, s", 120, low=60, high=180, step=10)
-    group = _slider("G", 8, low=2, high=16, step=2)
-    tokens = _slider("new tokens", 1024, low=256, high=4096, step=256)
-    at_once = _slider("eval batch", 8, low=1, high=32, step=1)
+    sizes = {
+        "max_audio_seconds": _slider("longest, s", 120, low=60, high=180, step=10),
+        "num_generations": _slider("G", 8, low=2, high=16, step=2),
+        "max_completion_length": _slider("new tokens", 1024, low=256, high=4096, step=256),
+        "per_device_eval_batch_size": _slider("eval batch", 8, low=1, high=32, step=1),
+    }
     price = widgets.FloatText(1.0, description="price, hour")
     panel = widgets.HTML(layout=WIDE)
 
     def redraw(_=None):
-        chosen = replace(
-            profiles.get(which.value),
-            num_generations=group.value,
-            max_completion_length=tokens.value,
-            max_audio_seconds=seconds.value,
-            per_device_eval_batch_size=at_once.value,
-        )
+        given = {name: slider.value for name, slider in sizes.items()}
+        chosen = replace(profiles.get(which.value), **given)
         plan = planner.plan(chosen, CARDS[where.value], price=price.value)
         panel.value = show.plan_card(plan)
 
-    for control in (which, where, seconds, group, tokens, at_once, price):
+    def own_sizes(_=None):
+        for name, slider in sizes.items():
+            slider.value = getattr(profiles.get(which.value), name)
+
+    which.observe(own_sizes, "value")
+    for control in (which, where, price, *sizes.values()):
         control.observe(redraw, "value")
+    own_sizes()
     redraw()
+    seconds, group, tokens, at_once = sizes.values()
     rows = [widgets.HBox([which, where, price])]
     rows += [widgets.HBox([seconds, group]), widgets.HBox([tokens, at_once])]
     note = "The planner as it was saved; run this cell to choose."

@@ -252,6 +252,17 @@ def test_the_planner_plans_again_for_another_card():
     assert card.value in lab.as_saved()
 
 
+def test_a_profile_in_the_planner_brings_its_own_sizes():
+    from soundmind_lite.scale import planner
+    from soundmind_lite.scale.cards import CARDS
+
+    lab = widgets.planner_lab("l4", "H100")
+    which = lab.children[0].children[0]
+    which.value = "80gb"
+    plan = planner.plan(profiles.get("80gb"), CARDS["H100"], price=1.0)
+    assert lab.children[-1].value == show.plan_card(plan)
+
+
 def test_curves_in_words():
     metrics = report.read_lines(ASSETS / "runs" / "all_seed0" / "metrics.jsonl")
     words = report.in_words(metrics)
