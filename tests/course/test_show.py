@@ -13,7 +13,7 @@ import soundfile
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from soundmind_lite import data, rewards
+from soundmind_lite import data, profiles, rewards
 from soundmind_lite.audio import load_audio
 from soundmind_lite.course import show, widgets
 from soundmind_lite.course.explain import explain, format_fault
