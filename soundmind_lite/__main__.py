@@ -81,7 +81,7 @@ def bench(args) -> None:
 
     sizes = given(args, "group", "new_tokens", "random_weights")
     sizes["audio_seconds"] = args.seconds_of_audio
-    benches.bench(args.what, args.profile, args.json, **sizes)
+    benches.bench(args.what, args.profile, args.json, questions=args.questions, **sizes)
 
 
 def speedrun(args) -> None:
@@ -229,20 +229,23 @@ def parser() -> argparse.ArgumentParser:
     add_rows(p)
 
     p = command("bench", bench, "time sampling and steps, plain and with a shared prefix")
-    words = "sampling alone, a whole step, or a step and how it grows with audio, group and length"
-    p.add_argument("what", choices=("rollout", "step", "all"), help=words)
+    words = "sampling alone, a whole step, a step and how it grows with audio, group and length, "
+    words += "or a step beside plain TRL and ms-swift"
+    p.add_argument("what", choices=("rollout", "step", "all", "peers"), help=words)
     add_profile(p)
     words = "the profile's shape without its checkpoint"
     p.add_argument("--random-weights", action="store_true", help=words)
     words = f"of the question {default}"
     p.add_argument("--seconds-of-audio", type=console.amount, default=60.0, help=words)
+    words = f"of a step, of peers alone {default}"
+    p.add_argument("--questions", type=console.positive, default=1, metavar="N", help=words)
     words = f"completions of the question {default}"
     p.add_argument("--group", type=console.positive, default=8, help=words)
     words = "of a completion (default: the profile's)"
     p.add_argument("--new-tokens", type=console.positive, help=words)
     p.add_argument("--json", type=Path, help="a file for the figures")
 
-    p = command("speedrun", speedrun, "time and steps to 90 % on unseen questions")
+    p = command("speedrun", speedrun, "time and steps to 90 %% on unseen questions")
     words = "a JSON file of fields to change: of the profile, of GRPOConfig, and algorithm"
     p.add_argument("--entry", type=Path, help=words)
     p.add_argument("--seed", type=console.seed, default=0, help=default)

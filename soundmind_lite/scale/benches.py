@@ -6,16 +6,25 @@ from .. import profiles
 from ..runs.files import check_target, write_json
 
 
-def bench(what: str, profile: str, file: Path | None, *, random_weights: bool, **sizes) -> None:
-    """Times "rollout", "step" or "all", a step and its growth; `sizes` are those of
-    `bench.measure`. Raises MachineError if this machine can't hold the profile's checkpoint."""
-    from . import bench, doctor, growth
+def bench(
+    what: str, profile: str, file: Path | None, *, random_weights: bool, questions: int = 1, **sizes
+) -> None:
+    """Times "rollout", "step", "all", a step and its growth, or "peers", a step on so many
+    questions beside other trainers; `sizes` are those of `bench.measure`. Raises MachineError if
+    this machine can't hold the profile's checkpoint, ValueError for questions that aren't peers'.
+    """
+    from . import bench, doctor, growth, peers
 
     profile = profiles.get(profile)
+    if questions > 1 and what != "peers":
+        raise ValueError("--questions is of peers; the others have one")
     if not random_weights:
         doctor.require(profile)
     check_target(file, "--json")
     sizes["random_weights"] = random_weights
+    if what == "peers":
+        result = peers.measure(profile, questions=questions, **sizes)
+        return finish(peers.table(result), result, file)
     result = bench.measure(profile, "rollout" if what == "rollout" else "step", **sizes)
     if what == "all":
         result["growth"] = growth.measure(profile, **sizes)
