@@ -9,7 +9,9 @@ import pytest
 from conftest import FEW, ROOT
 
 from soundmind_lite import data
+from soundmind_lite.profiles import ASSETS
 from soundmind_lite.runs.algorithms import CONFIGS
+from soundmind_lite.runs.report import read_lines
 from soundmind_lite.scale import speedrun
 
 LATE_START = """
@@ -98,3 +100,22 @@ def test_races_that_are_there_are_kept(raced, tmp_path):
     assert races == [{"algorithm": "grpo", **found}]
     (line,) = speedrun.table(races).splitlines()[2:]
     assert line.startswith("| `grpo` | not reached | not reached | ")
+
+
+def test_the_page_shows_the_shipped_races():
+    runs = ASSETS / "runs" / "speedrun"
+    page = (ASSETS / "site" / "speedrun.md").read_text(encoding="utf-8")
+    assert speedrun.table(read_lines(runs / "algorithms.jsonl")) in page
+    entries = {}
+    for file in sorted(runs.glob("*_seed*.json")):
+        race = json.loads(file.read_text(encoding="utf-8"))
+        entries.setdefault(file.stem.rpartition("_seed")[0], []).append(race)
+    assert all([race["seed"] for race in races] == [0, 1, 2] for races in entries.values())
+    assert speedrun.board(entries) in page
+
+
+def test_an_entry_that_does_not_arrive_with_every_seed_does_not_count():
+    point = {"step": 8, "seconds": 20.4}
+    races = [{"seed": s, "entry": {}, "arrived": a} for s, a in enumerate([point, None, point])]
+    (line,) = speedrun.board({"mine": races}).splitlines()[2:]
+    assert line == "| mine | `nothing` | 8, not reached, 8 | 20, –, 20 | doesn't count |"
