@@ -58,7 +58,10 @@
   let loaded = null;
   // The model with its weights before and after training; about 9 MB, loaded once.
   soundmind.tinyOmni = () => {
-    loaded ??= load();
+    loaded ??= load().catch(error => {
+      loaded = null; // so that the next try is one
+      throw error;
+    });
     return loaded;
   };
 
