@@ -19,6 +19,14 @@ from soundmind_lite.runs.guards import TrainingError
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are others on Windows")
 
 
+@pytest.fixture(autouse=True)
+def usual_ctrl_c():
+    """Ctrl-C as in a terminal: a process that was started in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def rarely_saved(eight_rows, monkeypatch):
     """A profile "small" whose runs are saved at their end alone."""

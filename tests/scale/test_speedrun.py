@@ -52,8 +52,8 @@ def test_measuring_is_not_counted_and_said(raced):
     found, printed, _ = raced
     (point,) = found["trace"]
     whole = found["written"] - found["started"]
-    assert point["seconds"] + found["measuring_seconds"] < whole
-    assert found["measuring_seconds"] > 0
+    assert point["seconds"] + found["measuring_seconds"] < whole + 0.2  # both are rounded
+    assert found["measuring_seconds"] > 1
     assert f"not counted: {found['measuring_seconds']:.1f} s of measuring" in printed
 
 
