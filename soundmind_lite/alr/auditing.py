@@ -10,7 +10,7 @@ from ..audio import SAMPLE_RATE, AudioError, load_audio, named
 from ..data import CLIPS, row_name
 from ..prompts import VERDICTS
 from .rows import checked
-from .text import written_verdict
+from .text import contradiction
 
 READ = ("id", "split", "question", "major_premise", "reasoning", "label", *CLIPS)
 FINDINGS = ("conflicts", "duplicates", "shared_premises", "bad_audio")
@@ -56,11 +56,9 @@ def audit(rows, max_seconds: float) -> Audit:
         name = row_name(row)
         questions[_folded(row["question"])].append(name)
         premises[_folded(row["major_premise"])].append(name)
-        label, written = VERDICTS[row["label"]], written_verdict(row["reasoning"])
-        if written and written != label:
-            result.conflicts.append(
-                (name, f"label says {label}, the reasoning ends with {written}")
-            )
+        if written := contradiction(row):
+            what = f"label says {VERDICTS[row['label']]}, the reasoning ends with {written}"
+            result.conflicts.append((name, what))
         for clip in (row[column] for column in CLIPS if row[column]):
             try:
                 audio = load_audio(clip, max_seconds)

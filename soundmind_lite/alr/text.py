@@ -1,6 +1,6 @@
 """The texts of ALR's rows: a question's three statements, and the verdict an answer writes."""
 
-from ..prompts import WRITTEN_ANSWER
+from ..prompts import VERDICTS, WRITTEN_ANSWER
 
 
 def statements(question: str) -> tuple[str, str, str] | None:
@@ -27,3 +27,9 @@ def written_verdict(reasoning: str) -> str | None:
     """
     written = WRITTEN_ANSWER.findall(reasoning)
     return written[-1].lower().replace(" ", "-") if written else None
+
+
+def contradiction(row: dict) -> str | None:
+    """The verdict that a row's reasoning ends with, if it isn't its label's; else None."""
+    written = written_verdict(row["reasoning"])
+    return None if written == VERDICTS[row["label"]] else written

@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import data
-from ..alr.text import written_verdict
+from ..alr.text import contradiction
 from ..evaluation import AUDIO_CONTROLS, paired_p, wilson_interval
 from ..profiles import Profile
-from ..prompts import VERDICTS
 from . import report
 from .evaluating import evaluate
 from .files import RunError, read_json, write_json, write_text
@@ -42,7 +41,8 @@ def compare(profile: Profile, base: str, folder: str | Path, *, split: str = "te
             measured[name] = found | {"asked": facts}
             write_json(file, measured[name])
             running.unlink()
-    contradicting = conflicts(profile, split)
+    found = conflicts(profile, split, options.get("on_bad_row", "raise"))
+    contradicting = [a["id"] for a in measured["base"]["answers"] if a["id"] in found]
     result = {"asked": asked | {"model": profile.model, "base": base}, "conflicts": contradicting}
     result |= {"all rows": figures(measured, leave_out=())}
     result |= {"without conflicts": figures(measured, leave_out=contradicting)}
@@ -62,21 +62,16 @@ def finished(file: Path, facts: dict) -> dict | None:
     return found
 
 
-def conflicts(profile: Profile, split: str) -> list[str]:
-    """The ids of rows whose label isn't the verdict that their own reasoning ends with."""
-    rows = data.load_alr(profile.data, split, audio=None, max_rows=profile.test_rows)
-    return [
-        row["id"]
-        for row in rows
-        if written_verdict(row["reasoning"]) not in (None, VERDICTS[row["label"]])
-    ]
+def conflicts(profile: Profile, split: str, on_bad_row: str = "raise") -> set[str]:
+    """The ids of a split's rows whose label isn't the verdict that their reasoning ends with."""
+    rows = data.load_alr(profile.data, split, audio=None, on_bad_row=on_bad_row)
+    return {row["id"] for row in rows if contradiction(row)}
 
 
 def figures(measured: dict[str, dict], *, leave_out) -> dict:
     """Of each measurement the right answers, n and the interval, and p against the base."""
-    left_out = set(leave_out)
     right = {
-        name: {a["id"]: a["correct"] for a in found["answers"] if a["id"] not in left_out}
+        name: {a["id"]: a["correct"] for a in found["answers"] if a["id"] not in leave_out}
         for name, found in measured.items()
     }
     result = {}

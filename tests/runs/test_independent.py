@@ -12,6 +12,7 @@ from alr.local_hub import MODEL, serving
 from conftest import ROOT
 
 from soundmind_lite import evaluation, profiles
+from soundmind_lite.alr.bad_rows import SkippedRows
 from soundmind_lite.runs import independent
 from soundmind_lite.runs.files import RunError
 
@@ -81,6 +82,18 @@ def test_a_stop_costs_a_batch_and_what_is_there_is_not_asked_again(profile, tmp_
     figures = whole["all rows"]
     assert figures["base"] == figures["true"]
     assert figures["paired_p"] == 1
+
+
+def test_a_bad_row_that_is_left_out_stays_out(profile, rows, tmp_path):
+    """Also where labels are compared with texts, after all measurements."""
+    folder = shutil.copytree(rows, tmp_path / "rows")
+    with (folder / "test.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"id": "0009", "user_content": "?", "label": 7}) + "\n")
+    faulty = replace(profile, data=str(folder))
+    with pytest.warns(SkippedRows):
+        result = independent.compare(faulty, BASE, tmp_path / "out", on_bad_row="skip")
+    assert result["all rows"]["true"]["n"] == 8
+    assert result["conflicts"] == ["0001"]
 
 
 def test_the_folder_of_another_evaluation_is_refused(profile, tmp_path):
