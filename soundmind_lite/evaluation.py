@@ -114,18 +114,17 @@ def complete(
     model, conversations: list, *, processing_class, max_new_tokens: int, sample: bool = False
 ) -> list[str]:
     """Completions of one batch of conversations, greedy or sampled at temperature 1."""
-    from .fast.head import last_logits  # transformers computes all, and copies its cache each time
-    from .fast.kv_cache import roomy_cache
+    from .fast.prefill import ready  # the same answers in less time
 
     batch = encoded(processing_class, conversations, device=model.device)
     if sample:
         decoding = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
     else:
         decoding = {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
-    decoding |= {"max_new_tokens": max_new_tokens, "past_key_values": roomy_cache()}
-    placeholders = placeholder_ids(model.config)
-    with last_logits(model):
-        tokens = model.generate(**batch, **decoding, suppress_tokens=placeholders)
+    decoding |= {"max_new_tokens": max_new_tokens}
+    decoding |= {"suppress_tokens": placeholder_ids(model.config)}
+    with ready(model, batch) as inputs:
+        tokens = model.generate(**inputs, **decoding)
     completions = tokens[:, batch["input_ids"].shape[1] :]
     return processing_class.tokenizer.batch_decode(completions, skip_special_tokens=True)
 

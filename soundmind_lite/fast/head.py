@@ -12,11 +12,15 @@ def last_logits(model):
     overflows on a prompt: argmax would make an answer of NaN, too.
     """
 
+    first = True
+
     def last(_, inputs):
+        nonlocal first
         states = inputs[0][:, -1:]
-        if inputs[0].shape[1] > 1 and not states.isfinite().all():
+        if first and not states.isfinite().all():
             what = f"on this prompt the model computes NaN or infinite values in {states.dtype}"
             raise FloatingPointError(f"{what}; take dtype='bfloat16' or 'float32' in the profile")
+        first = False
         return (states,)
 
     hook = model.get_output_embeddings().register_forward_pre_hook(last)

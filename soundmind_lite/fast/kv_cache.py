@@ -53,14 +53,18 @@ def roomy_cache() -> Cache:
 
 class AfterPromptLayer(RoomyLayer):
     """The KV cache of what is sampled after prompts whose own keys and values (prompts, heads,
-    tokens, width) are held once, for all rows of each prompt; see `attend`."""
+    tokens, width) are held once, for all rows of each prompt; see `attend`.
+
+    What is sampled lies beside its prompt: (prompts, heads, rows of a prompt, tokens, width).
+    """
 
     def __init__(self, prompt_keys: torch.Tensor, prompt_values: torch.Tensor):
         super().__init__()
         self.prompt = (prompt_keys, prompt_values)
 
     def update(self, key_states, value_states, *args, **kwargs):
-        return tuple(zip(self.prompt, super().update(key_states, value_states)))
+        own = (by_prompt(states, len(self.prompt[0])) for states in (key_states, value_states))
+        return tuple(zip(self.prompt, super().update(*own)))
 
     def get_seq_length(self) -> int:
         return self.prompt[0].shape[-2] + super().get_seq_length()
@@ -74,29 +78,40 @@ def after_prompts(prompts: Cache) -> Cache:
     return Cache(layers=[AfterPromptLayer(layer.keys, layer.values) for layer in prompts.layers])
 
 
+def by_prompt(states: torch.Tensor, prompts: int) -> torch.Tensor:
+    """(rows, heads, ...) as (prompts, heads, rows of a prompt, ...), without a copy."""
+    return states.unflatten(0, (prompts, -1)).transpose(1, 2)
+
+
 def attend(module, query, key: tuple, value: tuple, attention_mask, scaling: float, **_):
-    """Attention of one new token a row, query (rows, heads, 1, width), to its prompt, which is read
-    once for all its rows, and to what was sampled after it."""
+    """Attention of one new token a row, query (rows, heads, 1, width), as transformers calls it;
+    see `to_prompt_and_sampled`."""
     rows, heads, _, width = query.shape
-    prompts, groups, length, _ = key[0].shape
-    query = query.reshape(rows, groups, heads // groups, width)
-
-    def by_prompt(x):
-        return x.reshape(prompts, rows // prompts, *x.shape[1:]).transpose(1, 2).flatten(2, 3)
-
-    def by_row(x):
-        x = x.reshape(prompts, groups, rows // prompts, heads // groups, -1)
-        return x.transpose(1, 2).flatten(0, 1)
-
-    to_prompt = by_row(float32_product(by_prompt(query), key[0]))
-    to_sampled = float32_product(query, key[1])
-    scores = torch.cat([to_prompt, to_sampled], dim=-1) * scaling
+    prompts, groups = key[0].shape[:2]
+    query = by_prompt(query.reshape(rows, groups, heads // groups, width), prompts)
+    bias = None
     if attention_mask is not None:
-        scores = scores.masked_fill(~attention_mask, float("-inf"))
+        bias = torch.zeros(attention_mask.shape, device=query.device)
+        bias = by_prompt(bias.masked_fill_(~attention_mask, float("-inf")), prompts)
+    mixed = to_prompt_and_sampled(query, key, value, bias, scaling)
+    return mixed.transpose(1, 2).reshape(rows, 1, heads, width), None
+
+
+def to_prompt_and_sampled(query, key: tuple, value: tuple, bias, scaling: float) -> torch.Tensor:
+    """Attention of one new token a row to its prompt, which is read once for all its rows, and to
+    what was sampled after it.
+
+    `query` is (prompts, groups, rows of a prompt, heads of a group, width), and so is the result;
+    keys and values are the pairs that `AfterPromptLayer` holds; `bias`, in float32, is added to the
+    scores (..., tokens of prompt and sample), None for nothing.
+    """
+    rows, length = query.shape[2:4], key[0].shape[-2]
+    to_prompt = float32_product(query.flatten(2, 3), key[0]).unflatten(2, rows)
+    scores = torch.cat([to_prompt, float32_product(query, key[1])], dim=-1)
+    scores = scores * scaling if bias is None else torch.add(bias, scores, alpha=scaling)
     weights = scores.softmax(-1).to(query.dtype)
-    before, after = weights.split([length, scores.shape[-1] - length], dim=-1)
-    mixed = by_row(by_prompt(before) @ value[0]) + after @ value[1]
-    return mixed.reshape(rows, 1, heads, width), None
+    before, after = weights[..., :length], weights[..., length:]
+    return (before.flatten(2, 3) @ value[0]).unflatten(2, rows) + after @ value[1]
 
 
 def float32_product(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,9 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 
 import numpy as np
+import torch
+
+Array = np.ndarray | torch.Tensor
 
 
 class Memory:
@@ -13,10 +16,10 @@ class Memory:
     def __init__(self, megabytes: float):
         self.limit = int(megabytes * 2**20)  # bytes
         self.size = 0  # bytes
-        self._kept: OrderedDict[Hashable, np.ndarray] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Array] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def get(self, key: Hashable, make: Callable[[], Array]) -> Array:
         """The array of that key, made if it isn't here. Callers share it and must not change it."""
         with self._lock:
             if key in self._kept:
@@ -35,3 +38,4 @@ class Memory:
 
 DECODED = Memory(128)  # clips; a minute takes 4 MB
 MEL_FEATURES = Memory(128)  # a minute takes 3 MB
+AUDIO_EMBEDS = Memory(64)  # of the tiny model 15 kB for a second, of the 7B 180 kB

@@ -16,18 +16,17 @@ micro-batches; these figures then weigh completions otherwise.
 """
 
 import warnings
-from contextlib import contextmanager, nullcontext
-from copy import copy
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch.nn.functional import pad
 from transformers import DynamicCache
 
-from .. import families
 from ..trainer import AudioGRPOTrainer
 from .grouping import by_group, distinct, order_is_free, prefix_keys, prompt_key
-from .kv_cache import AFTER_PROMPT, after_prompts, for_rows
+from .kv_cache import for_rows
+from .prefill import input_embeds, prefill, prefilled_once
 
 EMBEDS = "audio_embeds"  # of a row: (audio tokens, width)
 
@@ -175,66 +174,3 @@ class SharedPrefix:
 
 class SharedPrefixTrainer(SharedPrefix, AudioGRPOTrainer):
     """AudioGRPOTrainer with a shared prefix."""
-
-
-@contextmanager
-def prefilled_once(thinker, embeds: list[torch.Tensor] | None):
-    """Within it `thinker.generate` prefills each distinct prompt once, and all its rows read the
-    same KV cache. `embeds` are the audio embeddings of the rows, None without audio."""
-    original = thinker.generate
-    config = thinker.model.language_model.config
-    attention = config._attn_implementation
-
-    def generate(input_ids, attention_mask, **options):
-        firsts, index = distinct(prefix_keys(input_ids, embeds))
-        first_embeds = [embeds[i] for i in firsts] if embeds else None
-        # the last token is left to `generate`, which needs its logits
-        known = input_ids[firsts, :-1], attention_mask[firsts, :-1]
-        prompts = prefill(thinker, *known, first_embeds)
-        thinker.model.rope_deltas = torch.zeros_like(input_ids[:, :1])  # no pictures, no jumps
-        counts = [index.count(prompt) for prompt in set(index)]
-        if index == sorted(index) and len(set(counts)) == 1:  # groups of one size, side by side
-            config._attn_implementation = AFTER_PROMPT
-            cache = after_prompts(prompts)
-        else:
-            cache = for_rows(prompts, index)
-        options |= {"attention_mask": attention_mask, "past_key_values": cache}
-        settings = copy(options.get("generation_config"))
-        if settings is not None:  # this cache takes the place of the one that they ask for, or not
-            settings.cache_implementation = None
-            settings.use_cache = True
-            options["generation_config"] = settings
-        return original(input_ids=input_ids, **options)
-
-    thinker.generate = generate
-    try:
-        yield
-    finally:
-        del thinker.generate
-        config._attn_implementation = attention
-
-
-def prefill(thinker, input_ids, mask, embeds: list[torch.Tensor] | None) -> DynamicCache:
-    """The KV cache of left-padded prompts (rows, tokens)."""
-    if embeds is None:
-        inputs = thinker.get_input_embeddings()(input_ids)
-    else:
-        inputs = input_embeds(thinker, input_ids, embeds)
-    cache = DynamicCache()
-    positions = families.of(thinker.config).positions(mask)
-    options = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
-    thinker.model(inputs_embeds=inputs, attention_mask=mask, **options)
-    return cache
-
-
-def input_embeds(thinker, input_ids, embeds: list[torch.Tensor]) -> torch.Tensor:
-    """Input embeddings (rows, tokens, width) with each row's audio embeddings (audio tokens, width)
-    where its audio placeholders are; ValueError if there are more or fewer of them."""
-    inputs = thinker.get_input_embeddings()(input_ids)
-    placeholders = input_ids == thinker.config.audio_token_id
-    expected = [len(row) for row in embeds]
-    found = placeholders.sum(-1).tolist()
-    if expected != found:
-        counts = f"{found} audio placeholders and the audio makes {expected}"
-        raise ValueError(f"the prompts hold {counts}; was a prompt truncated?")
-    return inputs.masked_scatter(placeholders[..., None], torch.cat(embeds).to(inputs.dtype))

@@ -9,6 +9,7 @@ from trl import GRPOTrainer
 
 from soundmind_lite import AudioGRPOTrainer, families, grpo
 from soundmind_lite.course.audio_check import AudioCheck, AudioCheckWarning
+from soundmind_lite.fast import one_token
 from soundmind_lite.prompts import prompt, with_audio
 
 
@@ -82,3 +83,8 @@ def test_plain_trl_is_found_in_its_first_step(name, fault, tone, tmp_path):
     trainer.add_callback(AudioCheck(trainer))
     with pytest.warns(AudioCheckWarning, match=f"step 1: .* {fault}"):
         trainer.train()
+
+
+@pytest.mark.parametrize("name", tiny_families.FAMILIES)
+def test_their_layers_are_passed_by_transformers(name):
+    assert not one_token.knows(tiny_families.FAMILIES[name]()[0])
