@@ -76,14 +76,17 @@ def order_is_free(args: GRPOConfig) -> bool:
 
 def by_group(batches: list[dict]) -> list[dict]:
     """The same rows in as many batches of the same size: rows of a prompt side by side, groups in
-    the order of their longest completion."""
+    the order of their longest completion. Prompts of the same tokens differ in their audio."""
     rows = {name: _together([batch[name] for batch in batches]) for name in batches[0]}
     lengths = rows["completion_mask"].sum(-1).tolist()
     keys = [tuple(row) for row in rows["prompt_ids"].tolist()]
+    _, prompts = distinct(prefix_keys(rows["prompt_ids"], rows.get("audio_embeds")))
     longest = {}
-    for key, length in zip(keys, lengths):
-        longest[key] = max(length, longest.get(key, 0))
-    order = sorted(range(len(keys)), key=lambda i: (longest[keys[i]], keys[i], lengths[i]))
+    for prompt, length in zip(prompts, lengths):
+        longest[prompt] = max(length, longest.get(prompt, 0))
+    order = sorted(
+        range(len(keys)), key=lambda i: (longest[prompts[i]], keys[i], prompts[i], lengths[i])
+    )
     ordered = {name: _in_order(values, order) for name, values in rows.items()}
     return split_tensor_dict(ordered, len(batches))
 

@@ -48,8 +48,15 @@ def is_sharded(model) -> bool:
     )
 
 
+def one_token_of(thinker) -> type[OneToken] | None:
+    """What passes new tokens through the thinker; None for its own layers."""
+    if not knows(thinker):
+        return None
+    return StaticOneToken if static_shapes.wanted() else OneToken
+
+
 @contextmanager
-def prefilled_once(thinker, embeds: list[torch.Tensor] | None):
+def prefilled_once(thinker, embeds: list[torch.Tensor] | None, one_token_of=one_token_of):
     """Within it `thinker.generate` prefills each distinct prompt once, and all its rows read the
     same KV cache. `embeds` are the audio embeddings of the rows, None without audio."""
     original = thinker.generate
@@ -67,11 +74,10 @@ def prefilled_once(thinker, embeds: list[torch.Tensor] | None):
         in_groups = index == sorted(index) and len(sizes) == 1  # of one size, side by side
         if not in_groups:
             prompts, mask = for_rows(prompts, index), attention_mask[:, :-1]
-        step = nullcontext()
-        if knows(thinker):
-            kind = StaticOneToken if static_shapes.wanted() else OneToken
-            one = kind(thinker, prompts, mask, len(index))
-            step, cache = replacing_forward(thinker, one), one.cache
+        passing = nullcontext()
+        if one_token := one_token_of(thinker):
+            step = one_token(thinker, prompts, mask, len(index))
+            passing, cache = replacing_forward(thinker, step), step.cache
         elif in_groups:
             config._attn_implementation = AFTER_PROMPT
             cache = after_prompts(prompts)
@@ -83,7 +89,7 @@ def prefilled_once(thinker, embeds: list[torch.Tensor] | None):
             settings.cache_implementation = None
             settings.use_cache = True
             options["generation_config"] = settings
-        with step:
+        with passing:
             return original(input_ids=input_ids, **options)
 
     thinker.generate = generate

@@ -74,33 +74,32 @@ def test_with_the_adapter_merged(kind, adapted):
     assert not torch.equal(merged, beside)
 
 
-def sampled(model, ids, mask, **options):
+def sampled(model, ids, mask, *, one_token_of=prefill.one_token_of, **options):
     torch.manual_seed(2)
-    with prefill.prefilled_once(model, None), torch.no_grad():
+    with prefill.prefilled_once(model, None, one_token_of), torch.no_grad():
         return model.generate(input_ids=ids, attention_mask=mask, **options)
 
 
-@pytest.mark.parametrize("static", ["0", "1"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("order", [[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]])
-@pytest.mark.parametrize("do_sample", [True, False])
-def test_the_tokens_are_those_of_transformers(static, order, do_sample, tiny, monkeypatch):
+@pytest.mark.parametrize("sample", [True, False])
+def test_the_tokens_are_those_of_transformers(kind, order, sample, tiny):
     """In groups side by side, mixed, and of different sizes."""
-    model = tiny[0]
     ids = torch.randint(40, 400, (2, 15), generator=torch.Generator().manual_seed(3))[order]
     mask = torch.ones_like(ids)
     mask[ids[:, 0] == ids[0, 0], :4] = 0
-    options = {
-        "do_sample": do_sample,
-        "max_new_tokens": 20,
-        "temperature": 1.0 if do_sample else None,
-    }
-    options |= {"top_k": 0 if do_sample else None, "top_p": None, "eos_token_id": None}
-    monkeypatch.setenv("SOUNDMIND_CUDA_GRAPHS", static)
-    ours = sampled(model, ids, mask, **options)
-    monkeypatch.setattr(prefill, "knows", lambda thinker: False)
-    theirs = sampled(model, ids, mask, **options)
+    options = {"do_sample": sample, "max_new_tokens": 20, "eos_token_id": None}
+    options |= {"top_k": 0, "top_p": 1.0} if sample else {}
+    ours = sampled(tiny[0], ids, mask, one_token_of=lambda _: kind, **options)
+    theirs = sampled(tiny[0], ids, mask, one_token_of=lambda _: None, **options)
     assert ours.shape == (4, 35)
     assert torch.equal(ours, theirs)
+
+
+def test_static_shapes_are_asked_for(tiny, monkeypatch):
+    assert prefill.one_token_of(tiny[0]) is OneToken
+    monkeypatch.setenv("SOUNDMIND_CUDA_GRAPHS", "1")
+    assert prefill.one_token_of(tiny[0]) is StaticOneToken
 
 
 def test_ten_thousand_draws_have_the_distribution_of_the_logits(tiny):
