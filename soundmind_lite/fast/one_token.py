@@ -101,7 +101,8 @@ class Layer:
         heads = self.projected(self.before(hidden))
         heads = heads.unflatten(-1, (-1, self.width)).unflatten(0, (prompts, -1))
         turned, values = heads[:, :, :-groups], heads[:, :, -groups:].flatten(0, 1)
-        turned = torch.addcmul(turned * cos, turned.roll(self.width // 2, -1), sin).flatten(0, 1)
+        # rounded in each product, as transformers does: in 16 bits other keys are another policy
+        turned = (turned * cos + turned.roll(self.width // 2, -1) * sin).flatten(0, 1)
         queries, keys = turned[:, :-groups], turned[:, -groups:]
         keys, values = cache.update(keys.unsqueeze(-2), values.unsqueeze(-2))
         queries = by_prompt(queries.unflatten(1, (groups, -1)), prompts).contiguous()

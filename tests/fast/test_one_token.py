@@ -1,5 +1,7 @@
 """Passing one new token of each row gives the logits and the draws of transformers' own loop."""
 
+import copy
+
 import pytest
 import torch
 from peft import get_peft_model
@@ -7,7 +9,7 @@ from scipy.stats import chi2 as distribution
 from transformers import DynamicCache
 
 from soundmind_lite import grpo, profiles
-from soundmind_lite.fast import one_token, prefill
+from soundmind_lite.fast import kv_cache, one_token, prefill
 from soundmind_lite.fast.merged_sampling import adapter_merged
 from soundmind_lite.fast.one_token import OneToken
 from soundmind_lite.fast.static_shapes import StaticOneToken
@@ -63,6 +65,28 @@ def test_the_logits_are_those_of_transformers(kind, dtype, joined, adapted, monk
     with model.disable_adapter():
         other, _ = compare(model, kind)
     assert (ours.float() - other.float()).abs().max() > 2 * NEAR[dtype]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_in_16_bits_keys_are_rounded_as_transformers_rounds_them(dtype, tiny):
+    """Qwen2's keys share so large a part that other roundings make other attention."""
+    layer = copy.deepcopy(tiny[0].model.language_model.layers[0]).to(dtype)
+    torch.manual_seed(0)
+    layer.self_attn.k_proj.bias.data.normal_(std=20)
+    hidden = torch.randn(ROWS, 128).to(dtype)
+    positions = torch.arange(100, 100 + ROWS).expand(3, 1, ROWS)
+    cos, sin = tiny[0].model.language_model.rotary_emb(hidden, positions)
+    theirs = DynamicCache()
+    options = {"position_embeddings": (cos, sin), "past_key_values": theirs}
+    with torch.no_grad():
+        layer(hidden[None], **options)
+    theirs = theirs.layers[0].keys[0].transpose(0, 1)  # (rows, heads, width)
+    ours = kv_cache.AfterPromptLayer(*torch.zeros(2, ROWS, 2, 0, 32, dtype=dtype))
+    sin = torch.cat([-sin[..., :16], sin[..., 16:]], dim=-1)
+    rotation = torch.stack([cos, sin])[:, 0, :, None, None]
+    with torch.no_grad():
+        one_token.Layer(layer)(hidden, rotation, None, ours)
+    assert torch.equal(ours.keys.squeeze(2)[:, :, 0], theirs)
 
 
 @pytest.mark.parametrize("kind", KINDS)
