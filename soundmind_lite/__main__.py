@@ -33,7 +33,7 @@ def train(args) -> None:
         profile = planner.within(profile, card, hours=args.hours, processes=processes)
         print(console.in_flags(str(planner.plan(profile, card, processes=processes))))
     names = ("seed", "resume", "algorithm", "setting", "on_bad_row", "report_to")
-    train(profile, args.out, max_steps=args.steps, **given(args, *names))
+    train(profile, args.out, max_steps=args.steps, **given(args, *names, "rollouts", "server"))
     if processes().is_main_process:
         files = "result.json, curves.png, metrics.jsonl, completions.jsonl, adapter/"
         print(f"\nWritten to {args.out}: {files}")
@@ -209,6 +209,7 @@ def parser() -> argparse.ArgumentParser:
     words = f"GRPO as TRL sets it, or another of its losses, or REINFORCE++ {default}"
     p.add_argument("--algorithm", choices=list(CONFIGS), default="grpo", help=words)
     p.add_argument("--report-to", help="a tracker that transformers knows, such as trackio")
+    console.add_rollouts(p)
     add_length(p)
     add_source(p)
     add_rows(p)
@@ -229,15 +230,15 @@ def parser() -> argparse.ArgumentParser:
     add_rows(p)
 
     p = command("bench", bench, "time sampling and steps, plain and with a shared prefix")
-    words = "sampling alone, a whole step, a step and how it grows with audio, group and length, "
-    words += "or a step beside plain TRL and ms-swift"
-    p.add_argument("what", choices=("rollout", "step", "all", "peers"), help=words)
+    words = "sampling alone, a whole step, a step and how it grows with its sizes, "
+    words += "a new token in sampling, or a step beside plain TRL and ms-swift"
+    p.add_argument("what", choices=("rollout", "step", "all", "decode", "peers"), help=words)
     add_profile(p)
     words = "the profile's shape without its checkpoint"
     p.add_argument("--random-weights", action="store_true", help=words)
     words = f"of the question {default}"
     p.add_argument("--seconds-of-audio", type=console.amount, default=60.0, help=words)
-    words = f"of a step, of peers alone {default}"
+    words = f"of a step {default}"
     p.add_argument("--questions", type=console.positive, default=1, metavar="N", help=words)
     words = f"completions of the question {default}"
     p.add_argument("--group", type=console.positive, default=8, help=words)

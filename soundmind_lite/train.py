@@ -26,6 +26,8 @@ def train(
     setting: str = "audio-text",
     on_bad_row: str = "raise",
     report_to: str | None = None,
+    rollouts: str = "transformers",
+    server: str | None = None,
 ) -> dict:
     """The whole run, on one process or on those that accelerate or torchrun started.
 
@@ -33,7 +35,8 @@ def train(
     `reward_funcs`, one or several, default to the text rewards, and to text and audio rewards if
     the setting's answers are spoken: by the talker of a full checkpoint, else by hibari-tts.
     `algorithm` is one of `runs.algorithms`. `on_bad_row="skip"` leaves out rows that can't be used,
-    counted and listed. `report_to` is a tracker, as in TRL. Returns the result.
+    counted and listed. `report_to` is a tracker, as in TRL. `rollouts="vllm"` samples on the vLLM
+    server with the URL `server`: see `runs.engine`. Returns the result.
 
     Raises MachineError if this machine can't run the profile, RunError if the run can't start or
     resume in the folder, or if rows or clips changed during it, TrainingError for NaN and infinity,
@@ -41,7 +44,7 @@ def train(
     An error that stops a run under way carries a note of what is complete.
     """
     # what surrounds a run; the method can be read without it
-    from .runs import algorithms
+    from .runs import algorithms, engine
     from .runs.adapter import save_adapter
     from .runs.folder import RunFolder
     from .runs.measuring import measure
@@ -62,9 +65,11 @@ def train(
     reward_funcs = as_list(reward_funcs) or list(shipped)
     max_steps = profile.max_steps if max_steps is None else max_steps
     changes = algorithms.options(algorithm)
+    changes |= engine.options(rollouts, server, model=profile.model, setting=setting)
     check_sizes(profile, max_steps=max_steps)
     output_dir = output_dir or f"runs/{profile.name}-seed{seed}"
     settings = {"seed": seed, "algorithm": algorithm, "steps": max_steps, "setting": setting}
+    settings["rollouts"] = rollouts
 
     with RunFolder(output_dir, profile, settings, reward_funcs=reward_funcs, resume=resume) as run:
         # 2. Rows and model

@@ -20,6 +20,8 @@ FLAGS = {
     "max_steps": "--steps",
     "num_generations": "--num-generations",
     "max_completion_length": "--max-completion-length",
+    "rollouts=": "--rollouts ",
+    "server=": "--server ",
     "streaming=True": "fewer --train-rows and --test-rows",
 }
 # What only a profile sets
@@ -78,6 +80,15 @@ def about(command: str) -> dict[str, str]:
     description, example = ABOUT[command]
     whole = f"python -m soundmind_lite {command} {example}".rstrip()
     return {"description": description, "epilog": f"example: {whole}"}
+
+
+def add_rollouts(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say where completions are sampled: --rollouts and --server."""
+    words = "sample with the model that is trained, or on a vLLM server (default: %(default)s)"
+    names = ("transformers", "vllm")  # engine.ROLLOUTS, whose module imports torch
+    parser.add_argument("--rollouts", choices=names, default=names[0], help=words)
+    words = "that of --rollouts vllm, such as http://127.0.0.1:8000"
+    parser.add_argument("--server", metavar="URL", help=words)
 
 
 def positive(text: str) -> int:

@@ -20,6 +20,7 @@ from ..fast.merged_sampling import MergedSampling
 from ..fast.shared_prefix import SharedPrefix
 from ..rewards import completion_text
 from ..trainer import AudioGRPOTrainer
+from .engine import EngineRollouts
 from .reinforce import mean_of_tokens
 from .reward_checks import as_list, reward_name
 from .rollouts import RolloutFile
@@ -175,7 +176,9 @@ class Guards:
             self.rollouts.write(records, self.num_generations)
 
 
-class GuardedTrainer(Guards, SamplingIsThePolicy, MergedSampling, SharedPrefix, AudioGRPOTrainer):
+class GuardedTrainer(
+    Guards, EngineRollouts, SamplingIsThePolicy, MergedSampling, SharedPrefix, AudioGRPOTrainer
+):
     """The trainer of a run."""
 
 

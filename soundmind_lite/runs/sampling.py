@@ -74,6 +74,8 @@ class SamplingIsThePolicy:
     Raises TrainingError if the model would sample from NaN.
     """
 
+    remedy = "try shared_prefix=False, float32, or a LoRA without dropout"  # for a difference
+
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.steps_beyond = 0
@@ -154,11 +156,10 @@ class SamplingIsThePolicy:
     def _warn(self, mean: float, largest: float, noise: float) -> None:
         what = f"log-probs as sampled and as scored differ by {mean:.2g} on average"
         why = f"{name_of(self.precision)} explains {EXPLAINED[self.precision]:g}"
-        remedy = "try shared_prefix=False, float32, or a LoRA without dropout"
         warnings.warn(
             f"step {self.state.global_step}: {what}, {largest:.2g} at most, as if logits differed "
             f"by {noise:.2g}, and {why}: another policy samples than the one that is trained; "
-            f"{remedy}. Later steps are counted, not warned of",
+            f"{self.remedy}. Later steps are counted, not warned of",
             SamplingWarning,
             stacklevel=2,
         )

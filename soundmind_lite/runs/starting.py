@@ -83,7 +83,7 @@ def check_folder(path: Path, resume: bool, facts: dict) -> Path | None:
 
 def differences(started: dict, facts: dict) -> list[str]:
     """What the facts of a run that was started and of one to be resumed don't share."""
-    there, now = dict(started), dict(facts)
+    there, now = {"rollouts": "transformers"} | started, dict(facts)  # as before there were others
     if there.get("profile") == now["profile"]:
         there = asdict(profiles.get(profile_of_facts(started))) | there
         now = asdict(profiles.get(profile_of_facts(facts))) | now
