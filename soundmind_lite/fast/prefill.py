@@ -60,8 +60,6 @@ def prefilled_once(thinker, embeds: list[torch.Tensor] | None, one_token_of=one_
     """Within it `thinker.generate` prefills each distinct prompt once, and all its rows read the
     same KV cache. `embeds` are the audio embeddings of the rows, None without audio."""
     original = thinker.generate
-    config = thinker.model.language_model.config
-    attention = config._attn_implementation
 
     def generate(input_ids, attention_mask, **options):
         firsts, index = distinct(prefix_keys(input_ids, embeds))
@@ -70,26 +68,16 @@ def prefilled_once(thinker, embeds: list[torch.Tensor] | None, one_token_of=one_
         mask = attention_mask[firsts, :-1]
         prompts = prefill(thinker, input_ids[firsts, :-1], mask, first_embeds)
         thinker.model.rope_deltas = torch.zeros_like(input_ids[:, :1])  # no pictures, no jumps
-        sizes = set(Counter(index).values())
-        in_groups = index == sorted(index) and len(sizes) == 1  # of one size, side by side
-        if not in_groups:
+        if index != sorted(index) or len(set(Counter(index).values())) > 1:
+            # not in groups of one size, side by side
             prompts, mask = for_rows(prompts, index), attention_mask[:, :-1]
-        passing = nullcontext()
-        if one_token := one_token_of(thinker):
-            step = one_token(thinker, prompts, mask, len(index))
-            passing, cache = replacing_forward(thinker, step), step.cache
-        elif in_groups:
-            config._attn_implementation = AFTER_PROMPT
-            cache = after_prompts(prompts)
-        else:
-            cache = prompts
-        options |= {"attention_mask": attention_mask, "past_key_values": cache}
         settings = copy(options.get("generation_config"))
         if settings is not None:  # this cache takes the place of the one that they ask for, or not
             settings.cache_implementation = None
             settings.use_cache = True
             options["generation_config"] = settings
-        with passing:
+        with continuing(thinker, prompts, mask, len(index), one_token_of(thinker)) as cache:
+            options |= {"attention_mask": attention_mask, "past_key_values": cache}
             return original(input_ids=input_ids, **options)
 
     thinker.generate = generate
@@ -97,6 +85,23 @@ def prefilled_once(thinker, embeds: list[torch.Tensor] | None, one_token_of=one_
         yield
     finally:
         del thinker.generate
+
+
+@contextmanager
+def continuing(thinker, prompts: DynamicCache, mask, rows: int, one_token: type[OneToken] | None):
+    """The cache that `generate` continues within, after prompts with equally many of the rows, side
+    by side; new tokens pass `one_token`, or the thinker's own layers."""
+    if one_token:
+        step = one_token(thinker, prompts, mask, rows)
+        with replacing_forward(thinker, step):
+            yield step.cache
+        return
+    config = thinker.model.language_model.config
+    attention = config._attn_implementation
+    config._attn_implementation = AFTER_PROMPT
+    try:
+        yield after_prompts(prompts)
+    finally:
         config._attn_implementation = attention
 
 
