@@ -15,17 +15,18 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import torch
+from datasets import Dataset
 from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
-from .. import data, grpo, models
-from ..audio import SAMPLE_RATE, load_audio
+from .. import grpo, models
 from ..profiles import PROFILES, Profile
 from ..prompts import with_audio
+from ..runs.guards import PHASES
 from . import memory
 from .bench_meter import KINDS, Measurement, Meter, MeteredSteps
 from .doctor import gpus, installed
+from .spoken import spoken_questions
 
 # The counts of a bench JSON, and the field of a Measurement that each comes from
 COUNTS = {
@@ -34,6 +35,7 @@ COUNTS = {
     "padded_tokens": "padded_tokens",
     "peak_memory_mb": "peak_memory_mb",
 }
+LENGTH = 10**6  # tokens of a prompt; positions are rotary, so a long one needs no warning
 # Token ids in the thinker's configuration, and the processor's name for each token
 TOKENS = {
     "audio_token_id": "audio_token",
@@ -52,14 +54,18 @@ def measure(
     audio_seconds: float = 60.0,
     group: int = 8,
     new_tokens: int | None = None,
+    questions: int = 1,
     random_weights: bool = False,
     repeats: int = 3,
+    warm_up: int = 1,
+    kinds: tuple[str, ...] = KINDS,
     model=None,
 ) -> dict:
-    """Medians of `repeats` measurements of each kind, after a first pair that doesn't count.
+    """Medians of `repeats` measurements of each kind, after `warm_up` that don't count.
 
-    `what` is "rollout" (sampling alone) or "step". There is one question of `audio_seconds` and
-    `group` completions of up to `new_tokens` (default: the profile's). `model` is a thinker of the
+    `what` is "rollout" (sampling alone) or "step". There are so many `questions` of
+    `audio_seconds`, each with `group` completions of up to `new_tokens` (default: the profile's).
+    `kinds` are those measured, in turn; figures of the other are None. `model` is a thinker of the
     profile that is loaded already; its parameters don't change. Returns what `bench --json`
     writes; ratios are plain / shared.
     """
@@ -68,50 +74,58 @@ def measure(
         audio_seconds=audio_seconds,
         group=group,
         new_tokens=new_tokens or profile.max_completion_length,
+        questions=questions,
     )
     source = PROFILES["tiny"].model if random_weights else profile.model
     processor = models.load_processor(source, profile.max_audio_seconds)
+    processor.tokenizer.model_max_length = LENGTH
     if model is None:
         model = random_thinker(profile, processor) if random_weights else models.load(profile)[0]
     forward = vars(model).get("forward")
-    steps = MeteredSteps()
+    steps = MeteredSteps(kinds)
     with tempfile.TemporaryDirectory() as folder:
-        rows = spoken_question(audio_seconds, Path(folder))
+        rows = spoken_questions(questions, audio_seconds, Path(folder))
         trainer = grpo.trainer_for(
             profile,
             model,
             processing_class=processor,
-            train_dataset=rows,
+            train_dataset=Dataset.from_list(rows),
             output_dir=Path(folder),
-            max_steps=2 * (repeats + 1),
+            max_steps=len(kinds) * (warm_up + repeats),
             callbacks=[steps],
             save_strategy="no",
             generation_kwargs={"min_new_tokens": profile.max_completion_length},
         )
         steps.trainer, steps.meter = trainer, Meter(trainer)
         cut_unevenly(trainer, steps.meter)
-        if what == "step":
-            with contextlib.redirect_stdout(None):
-                trainer.train()
-        else:
-            sample_alone(steps, rows[0], repeats=repeats)
-    steps.meter.close()
-    trainer.model.unload()
-    vars(model).pop("forward", None)  # the output head that TRL puts on for each trainer
-    if forward:
-        model.forward = forward
-    counted = {kind: measurements[1:] for kind, measurements in steps.found.items()}
+        try:
+            if what == "step":
+                with contextlib.redirect_stdout(None):
+                    trainer.train()
+            else:
+                sample_alone(steps, rows, turns=warm_up + repeats)
+        finally:  # the model can be measured again, even after a GPU had too little memory
+            steps.meter.close()
+            trainer.model.unload()
+            vars(model).pop("forward", None)  # the output head that TRL puts on for each trainer
+            if forward:
+                model.forward = forward
+    counted = {kind: measurements[warm_up:] for kind, measurements in steps.found.items()}
     facts = facts_of(profile, model, audio_seconds=audio_seconds, random_weights=random_weights)
-    return facts | side_by_side(what, counted)
+    return facts | side_by_side(what, counted, questions)
 
 
-def at_sizes(profile: Profile, *, audio_seconds: float, group: int, new_tokens: int) -> Profile:
-    """The profile with one question a step, at the sizes of a measurement."""
+def at_sizes(
+    profile: Profile, *, audio_seconds: float, group: int, new_tokens: int, questions: int = 1
+) -> Profile:
+    """The profile at the sizes of a measurement, with micro-batches as large as they may be."""
+    rows = questions * group
+    fitting = min(profile.per_device_train_batch_size, rows)
     return replace(
         profile,
         num_generations=group,
-        prompts_per_step=1,
-        per_device_train_batch_size=min(profile.per_device_train_batch_size, group),
+        prompts_per_step=questions,
+        per_device_train_batch_size=max(n for n in range(1, fitting + 1) if rows % n == 0),
         max_completion_length=new_tokens,
         max_audio_seconds=max(profile.max_audio_seconds, audio_seconds),
         shared_prefix=True,
@@ -146,75 +160,77 @@ def random_thinker(profile: Profile, processor):
         torch.set_default_dtype(before)
 
 
-def spoken_question(seconds: float, folder: Path):
-    """One training row whose clip is real speech of exactly `seconds`.
-
-    The clip, written to `folder`, is made of mini_alr's questions, one after another.
-    """
-    import soundfile
-
-    rows = data.training_rows(data.load_alr("mini", "train"))
-    needed = int(seconds * SAMPLE_RATE)
-    speech = []
-    while sum(map(len, speech)) < needed:
-        speech.append(load_audio(rows[len(speech) % len(rows)]["audio"]))
-    clip = folder / "question.wav"
-    soundfile.write(clip, np.concatenate(speech)[:needed], SAMPLE_RATE)
-    return rows.select(range(1)).map(lambda row: {"audio": str(clip)})
-
-
 def cut_unevenly(trainer, meter: Meter) -> None:
-    """After sampling, completion i of n (from 0) keeps (i + 1) / n of its tokens.
+    """After sampling, the completions of a group keep `kept_tokens`.
 
     While it samples, `meter.sampling` is set.
     """
     sample = trainer._generate_single_turn
+    group = trainer.num_generations
 
     def sampled(*args, **kwargs):
         meter.sampling = True
         ids, log_probs = sample(*args, **kwargs)
         meter.sampling = False
-        cut = [row[: max(1, len(row) * (i + 1) // len(ids))] for i, row in enumerate(ids)]
+        cut = [row[: kept_tokens(len(row), group)[i % group]] for i, row in enumerate(ids)]
         return cut, log_probs
 
     trainer._generate_single_turn = sampled
 
 
-def sample_alone(steps: MeteredSteps, row: dict, *, repeats: int) -> None:
-    """Samples the group of one row `repeats` + 1 times in each kind, without training."""
+def kept_tokens(sampled: int, group: int) -> list[int]:
+    """Of so many sampled tokens, completion i of a group (from 0) keeps (i + 1) / group.
+
+    >>> kept_tokens(100, 4)
+    [25, 50, 75, 100]
+    """
+    return [max(1, sampled * (i + 1) // group) for i in range(group)]
+
+
+def sample_alone(steps: MeteredSteps, rows: list[dict], *, turns: int) -> None:
+    """Samples the groups of all rows so many times in each kind, without training."""
     trainer, meter = steps.trainer, steps.meter
     trainer.model.train()
-    prompts = [with_audio(row["prompt"], row["audio"])] * trainer.num_generations
-    for turn in range(2 * (repeats + 1)):
-        trainer.share(turn % 2 == 1)
+    prompts = [with_audio(row["prompt"], row["audio"]) for row in rows]
+    prompts = [prompt for prompt in prompts for _ in range(trainer.num_generations)]
+    for kind in steps.kinds * turns:
+        trainer.share(kind == "shared")
         meter.start()
         trainer._generate(prompts)
-        steps.found[KINDS[turn % 2]].append(meter.stop())
+        steps.found[kind].append(meter.stop())
 
 
-def side_by_side(what: str, found: dict[str, list[Measurement]]) -> dict:
-    """The medians of each kind and their ratios, under the names that `bench --json` promises."""
+def side_by_side(what: str, found: dict[str, list[Measurement]], questions: int) -> dict:
+    """The medians of each kind and their ratios, under the names that `bench --json` promises.
 
-    def median(kind: str, name: str) -> float:
-        return statistics.median(getattr(measurement, name) for measurement in found[kind])
+    What is counted by clip or group is that of one of the `questions`. None: not measured.
+    """
 
-    def phase(kind: str, name: str) -> float:
-        return statistics.median(measurement.phases[name] for measurement in found[kind])
+    def median(kind: str, name: str) -> float | None:
+        values = [getattr(measurement, name) for measurement in found[kind]]
+        return statistics.median(values) if values else None
+
+    def phase(kind: str, name: str) -> float | None:
+        values = [measurement.phases[name] for measurement in found[kind]]
+        return statistics.median(values) if values else None
 
     result = {what: ratio(median("plain", "seconds"), median("shared", "seconds"))}
     if what == "step":
         result["rollout"] = ratio(phase("plain", "sample"), phase("shared", "sample"))
-        names = found["plain"][0].phases
-        result["phases_s"] = {kind: {name: phase(kind, name) for name in names} for kind in KINDS}
+        result["phases_s"] = {kind: {name: phase(kind, name) for name in PHASES} for kind in KINDS}
     for name, field in COUNTS.items():
-        result[name] = median("shared", field)
-        result[f"plain_{name}"] = median("plain", field)
+        for key, kind in ((name, "shared"), (f"plain_{name}", "plain")):
+            count = median(kind, field)
+            if "_per_" in name and count is not None:
+                count /= questions
+            result[key] = count
     return result
 
 
 def table(result: dict) -> str:
-    """What `measure` found, for a person; all of it is in its result."""
-    sizes = f"{result['audio_seconds']:g} s of audio, {result['group']} completions of "
+    """What `measure` found of both kinds, for a person; all of it is in its result."""
+    questions = f"{result['questions']} × " if result.get("questions", 1) > 1 else ""
+    sizes = f"{questions}{result['audio_seconds']:g} s of audio, {result['group']} completions of "
     lines = [
         f"profile {result['profile']} on {result['card']}: {sizes}{result['new_tokens']} tokens",
         f"{'':30}{'plain':>10}{'shared':>10}{'ratio':>8}",
@@ -226,17 +242,13 @@ def table(result: dict) -> str:
     for name in COUNTS:
         plain, shared = result[f"plain_{name}"], result[name]
         lines.append(f"{name.replace('_', ' '):30}{plain:10,.0f}{shared:10,.0f}")
-    for axis, points in result.get("growth", {}).items():
-        for point in points:
-            words = f"a step, {axis.replace('_', ' ')} {point[axis]:g}"
-            figures = f"{point['plain_s']:10.2f}{point['shared_s']:10.2f}{point['ratio']:8.1f}"
-            lines.append(f"{words:30}{figures}")
     return "\n".join(lines)
 
 
-def ratio(plain: float, shared: float) -> dict[str, float]:
-    """Two times in seconds, and how many times faster the second is."""
-    return {"ratio": plain / shared, "plain_s": plain, "shared_s": shared}
+def ratio(plain: float | None, shared: float | None) -> dict[str, float | None]:
+    """Two times in seconds, None if not measured, and how many times faster the second is."""
+    faster = None if plain is None or shared is None else plain / shared
+    return {"ratio": faster, "plain_s": plain, "shared_s": shared}
 
 
 def facts_of(profile: Profile, model, *, audio_seconds: float, random_weights: bool) -> dict:
@@ -256,4 +268,5 @@ def facts_of(profile: Profile, model, *, audio_seconds: float, random_weights: b
         "audio_seconds": audio_seconds,
         "group": profile.num_generations,
         "new_tokens": profile.max_completion_length,
+        "questions": profile.prompts_per_step,
     }

@@ -45,7 +45,8 @@ class Meter:
         ]
 
     def close(self) -> None:
-        """Takes the hooks off the model."""
+        """Takes the hooks off the model, and stops what a step that failed has left running."""
+        self._running = False
         for hook in self._hooks:
             hook.remove()
 
@@ -94,23 +95,26 @@ def now() -> float:
 
 
 class MeteredSteps(TrainerCallback):
-    """Takes even steps plain and odd steps shared; `found` collects a Measurement of each.
+    """Takes steps of the given kinds in turn; `found` collects a Measurement of each.
 
     `trainer` and `meter` are set once the trainer exists, which is made with its callbacks.
     """
 
-    def __init__(self):
+    def __init__(self, kinds: tuple[str, ...] = KINDS):
+        self.kinds = kinds
         self.trainer = None
         self.meter = None
         self.found: dict[str, list[Measurement]] = {kind: [] for kind in KINDS}
 
     def on_step_begin(self, args, state, control, **_):
-        self.trainer.share(state.global_step % 2 == 1)
+        self.trainer.share(self._kind(state.global_step) == "shared")
         self.trainer.seconds = dict.fromkeys(self.trainer.seconds, 0.0)
         self.meter.start()
 
     def on_step_end(self, args, state, control, **_):
         measurement = self.meter.stop()
         measurement.phases = dict(self.trainer.seconds)
-        kind = KINDS[(state.global_step - 1) % 2]
-        self.found[kind].append(measurement)
+        self.found[self._kind(state.global_step - 1)].append(measurement)
+
+    def _kind(self, step: int) -> str:
+        return self.kinds[step % len(self.kinds)]

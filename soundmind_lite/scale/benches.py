@@ -9,26 +9,31 @@ from ..runs.files import check_target, write_json
 def bench(
     what: str, profile: str, file: Path | None, *, random_weights: bool, questions: int = 1, **sizes
 ) -> None:
-    """Times "rollout", "step", "all", a step and its growth, or "peers", a step on so many
-    questions beside other trainers; `sizes` are those of `bench.measure`. Raises MachineError if
-    this machine can't hold the profile's checkpoint, ValueError for questions that aren't peers'.
-    """
-    from . import bench, doctor, growth, peers
+    """Times "rollout", "step", "all", a step and its growth, or "peers", a step beside other
+    trainers; `sizes` are those of `bench.measure`. Raises MachineError if this machine can't hold
+    the profile's checkpoint."""
+    from . import bench, decoding, doctor, growth, growth_picture, peers
 
     profile = profiles.get(profile)
-    if questions > 1 and what != "peers":
-        raise ValueError("--questions is of peers; the others have one")
     if not random_weights:
         doctor.require(profile)
     check_target(file, "--json")
     sizes["random_weights"] = random_weights
+    if what == "decode":
+        if questions > 1:
+            raise ValueError("--questions is of a step; decode samples after one")
+        result = decoding.measure(profile, **sizes)
+        return finish(decoding.table(result), result, file)
+    sizes["questions"] = questions
     if what == "peers":
-        result = peers.measure(profile, questions=questions, **sizes)
+        result = peers.measure(profile, **sizes)
         return finish(peers.table(result), result, file)
     result = bench.measure(profile, "rollout" if what == "rollout" else "step", **sizes)
+    words = bench.table(result)
     if what == "all":
-        result["growth"] = growth.measure(profile, **sizes)
-    finish(bench.table(result), result, file)
+        result |= growth.measure(profile, **sizes)
+        words = f"{words}\n{growth_picture.table(result)}"
+    finish(words, result, file)
 
 
 def speedrun(file: Path | None, *, entry: Path | None, algorithms: bool, **options) -> None:

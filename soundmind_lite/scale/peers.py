@@ -28,16 +28,15 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import psutil
 import torch
 from tqdm.auto import tqdm
 
 from .. import grpo, models
-from ..audio import SAMPLE_RATE, load_audio
 from ..profiles import ROOT, Profile
 from ..runs.files import write_json
 from . import bench
+from .spoken import spoken_questions
 
 SWIFT = "SOUNDMIND_SWIFT_PYTHON"  # a Python that has ms-swift, in an environment of its own
 PEERS = {"trl": "plain TRL", "ours": "ours", "swift": "ms-swift"}
@@ -92,19 +91,6 @@ def measure(
     facts |= {"questions": questions, "audio_seconds": audio_seconds, "group": group}
     facts |= {"new_tokens": tokens, "micro_batches": questions * group // at_once, "rounds": rounds}
     return facts | summary(found)
-
-
-def spoken_questions(count: int, seconds: float, folder: Path) -> list[dict]:
-    """Training rows with clips of exactly `seconds`: the pieces of one long clip."""
-    import soundfile
-
-    (row,) = bench.spoken_question(count * seconds, folder)
-    speech = load_audio(row["audio"])
-    clips = []
-    for number, clip in enumerate(np.split(speech[: len(speech) // count * count], count)):
-        clips.append(folder / f"{number}.wav")
-        soundfile.write(clips[-1], clip, SAMPLE_RATE)
-    return [row | {"audio": str(clip)} for clip in clips]
 
 
 def write_full(profile: Profile, folder: Path) -> str:

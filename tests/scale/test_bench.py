@@ -1,16 +1,13 @@
 """`bench` on the CPU at small shapes: the code that measures the large shapes on a GPU."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT
 
 from soundmind_lite import models, profiles
-from soundmind_lite.scale import bench, growth, memory
+from soundmind_lite.scale import bench, memory
 
 SMALL = replace(profiles.get("tiny"), per_device_train_batch_size=2)
 TINY_SHAPE = dict(model=profiles.get("tiny").model)
@@ -96,41 +93,43 @@ def test_the_model_can_be_measured_again():
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
-def test_growth_walks_each_axis(monkeypatch):
-    sizes = {"seconds_of_audio": (1, 2), "group": (2,), "new_tokens": (4,)}
-    monkeypatch.setattr(growth, "SIZES", sizes)
-    found = growth.measure(SMALL, audio_seconds=2, group=2, new_tokens=4)
-    assert [point["seconds_of_audio"] for point in found["seconds_of_audio"]] == [1, 2]
-    assert found["group"][0]["plain_s"] > 0
-    figure, words = growth.draw(found)
-    assert [panel.get_xlabel() for panel in figure.axes] == list(growth.NAMES.values())
-    assert f"by new tokens 4: {found['new_tokens'][0]['plain_s']:.1f} and " in words
+def test_questions_of_a_step_are_counted_for_each():
+    """Two clips: each encoded once, or once for each completion and pass."""
+    options = SHORT | dict(questions=2, warm_up=0)
+    result = bench.measure(SMALL, **options)
+    assert result["questions"] == 2
+    assert (result["encoder_calls_per_clip"], result["plain_encoder_calls_per_clip"]) == (1, 2 * 3)
+    prompt = result["plain_prefilled_tokens_per_group"] // 2
+    assert result["prefilled_tokens_per_group"] == prompt - 1
+    assert bench.table(result).startswith("profile tiny on CPU, ")
+    assert ": 2 × 2 s of audio, 2 completions of 4 tokens" in bench.table(result)
 
 
-def test_the_shipped_figures_can_be_drawn():
-    file = profiles.ASSETS / "runs" / "bench" / "tiny_cpu.json"
-    measured = json.loads(file.read_text(encoding="utf-8"))
-    _, words = growth.draw(measured["growth"])
-    assert words.startswith("Seconds of a GRPO step, plain and with a shared prefix, by seconds of")
-    lines = bench.table(measured).splitlines()
-    assert lines[2].split() == ["a", "step,", "s", "7.60", "1.30", "5.9"]
-    assert len(lines) == 4 + len(bench.COUNTS) + 12
+def test_one_kind_alone_leaves_the_other_out():
+    result = bench.measure(SMALL, **SHORT, kinds=("shared",))
+    assert result["step"]["shared_s"] > 0
+    assert (result["step"]["plain_s"], result["step"]["ratio"]) == (None, None)
+    assert result["plain_peak_memory_mb"] is None
 
 
-def run_bench(*words):
-    command = [sys.executable, "-m", "soundmind_lite", "bench", *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(
+    "questions, group, micro_batch", [(1, 8, 8), (1, 32, 16), (2, 8, 16), (1, 20, 10), (3, 7, 7)]
+)
+def test_micro_batches_divide_the_completions(questions, group, micro_batch):
+    tiny = profiles.get("tiny")
+    sizes = dict(audio_seconds=2, new_tokens=4, group=group, questions=questions)
+    assert bench.at_sizes(tiny, **sizes).per_device_train_batch_size == micro_batch
 
 
-def test_the_command_writes_its_figures(tmp_path):
+def test_the_command_writes_its_figures(tmp_path, command):
     file = tmp_path / "b.json"
     sizes = ("--seconds-of-audio", "2", "--group", "2", "--new-tokens", "4")
-    done = run_bench("rollout", *sizes, "--json", str(file))
+    done = command("bench", "rollout", *sizes, "--json", str(file))
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())
     assert done.stdout.strip() == bench.table(found)
     assert "2 s of audio, 2 completions of 4 tokens" in done.stdout
     assert f"sampling alone, s             {found['rollout']['plain_s']:10.2f}" in done.stdout
-    done = run_bench("step", "--json", "no/such/b.json")
+    done = command("bench", "step", "--json", "no/such/b.json")
     assert done.returncode == 1
     assert "no such folder for --json" in done.stderr

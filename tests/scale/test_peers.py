@@ -2,11 +2,9 @@
 
 import json
 import re
-import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 from transformers import Qwen2_5OmniForConditionalGeneration
 
 from soundmind_lite import grpo, profiles
@@ -104,12 +102,11 @@ def test_the_same_layers_get_an_adapter_under_either_name(tiny):
     assert [re.fullmatch(peers.TARGETS, name) is not None for name in older] == own
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_what_cannot_be_compared_is_refused(command):
     with pytest.raises(ValueError, match="on a CPU"):
         peers.measure(profiles.get("l4"))
-    command = [sys.executable, "-m", "soundmind_lite", "bench", "peers", "--random-weights"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = command("bench", "peers", "--random-weights")
     assert done.returncode == 1
     assert done.stderr.startswith("error: peers compares trained weights")
-    with pytest.raises(ValueError, match="--questions is of peers"):
-        benches.bench("step", "tiny", None, random_weights=True, questions=2)
+    with pytest.raises(ValueError, match="--questions is of a step"):
+        benches.bench("decode", "tiny", None, random_weights=True, questions=2)
