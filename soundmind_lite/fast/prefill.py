@@ -7,6 +7,7 @@ from copy import copy
 import torch
 from peft import PeftModel
 from transformers import DynamicCache
+from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import apply_rotary_pos_emb
 
 from .. import families
 from . import static_shapes
@@ -114,8 +115,33 @@ def prefill(thinker, input_ids, mask, embeds: list[torch.Tensor] | None) -> Dyna
     cache = DynamicCache()
     positions = families.of(thinker.config).positions(mask)
     options = {"position_ids": positions, "past_key_values": cache, "use_cache": True}
-    thinker.model(inputs_embeds=inputs, attention_mask=mask, **options)
+    with keys_and_values(thinker) if knows(thinker) else nullcontext():
+        thinker.model(inputs_embeds=inputs, attention_mask=mask, **options)
     return cache
+
+
+@contextmanager
+def keys_and_values(thinker):
+    """Within it the last layer fills its KV cache and does nothing else: of a prompt, nothing else
+    is read."""
+    layer = thinker.model.language_model.layers[-1]
+    attention = layer.self_attn
+
+    def forward(hidden, position_embeddings, past_key_values, **_):
+        states = layer.input_layernorm(hidden)
+        keys, values = (
+            projection(states).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+            for projection in (attention.k_proj, attention.v_proj)
+        )
+        _, keys = apply_rotary_pos_emb(keys[:, :0], keys, *position_embeddings)  # no queries
+        past_key_values.update(keys, values, attention.layer_idx)
+        return hidden
+
+    layer.forward = forward
+    try:
+        yield
+    finally:
+        del layer.forward
 
 
 def input_embeds(thinker, input_ids, embeds: list[torch.Tensor]) -> torch.Tensor:
