@@ -4,8 +4,13 @@ One torch thread: idle threads that spin cost more than they give.
 """
 
 import contextlib
+import gc
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
+import warnings
 from collections import Counter
 from dataclasses import replace
 
@@ -17,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock  # torch and transformers bring it
 
 QUESTION = 'Major premise is "{}". Minor premise is "b". Conclusion is "c".'
 FEW = dict(
@@ -28,6 +34,32 @@ FEW = dict(
 )
 TRIED = Counter()  # (what, what happened) → how often, in the tests that passed
 ROOT = Path(__file__).resolve().parent.parent
+# Begun before all others, so that no core waits at the end for a file of minutes: one process runs
+# all of a file. The site is built for the first file that reads it, and others would wait for it.
+LONGEST = (
+    "tests/runs/test_sharded.py",
+    "tests/publish/test_web_model.py",
+    "tests/publish/test_otter.py",
+    "tests/publish/test_site_browser.py",
+    "tests/course/test_real_run.py",
+    "notebooks/07_right_for_the_wrong_reason.ipynb",
+    "tests/runs/test_processes.py",
+    "tests/publish/test_site.py",
+    "tests/runs/test_sampling.py",
+    "tests/test_trainer.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {file: place for place, file in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+def pytest_collection_finish():
+    """What was imported stays: the collections of garbage that each training begins with needn't
+    walk through it."""
+    gc.collect()
+    gc.freeze()
 
 
 def good_row(identifier="0001", label=1, major="a", answer="So it is.\n\nAnswer: entailed."):
@@ -108,32 +140,64 @@ def tone(tmp_path):
     return write
 
 
-@pytest.fixture
-def small(eight_rows, monkeypatch):
-    """A profile "small": two questions with two short completions each a step, on eight rows.
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory, worker_id):
+    """`shared(name, make)`: a folder that is filled once, by `make(folder)`, for all processes of
+    a test session. A test that changes something in it does so in a copy."""
+    base = tmp_path_factory.getbasetemp()
+    if worker_id != "master":  # the folder that xdist's processes have in common
+        base = base.parent
 
-    It is saved at each step."""
+    def folder(name, make):
+        target, complete = base / name, base / f"{name}.complete"
+        with FileLock(base / f"{name}.lock"):
+            if not complete.exists():
+                shutil.rmtree(target, ignore_errors=True)  # of a process that failed
+                target.mkdir()
+                make(target)
+                complete.touch()
+        return target
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_profile(eight_rows):
+    """Two questions with two short completions each a step, on eight rows, saved at each step."""
     from soundmind_lite import profiles
 
-    profile = replace(profiles.get("tiny"), name="small", data=str(eight_rows), **FEW)
-    monkeypatch.setitem(profiles.PROFILES, "small", profile)
+    return replace(profiles.get("tiny"), name="small", data=str(eight_rows), **FEW)
 
 
 @pytest.fixture
-def stopped(small, tmp_path):
-    """A run of three steps that stopped in the second."""
+def small(small_profile, monkeypatch):
+    """The small profile under its name."""
+    from soundmind_lite import profiles
+
+    monkeypatch.setitem(profiles.PROFILES, "small", small_profile)
+
+
+@pytest.fixture(scope="session")
+def stopped_once(small_profile, tmp_path_factory):
+    """A run of three steps that stopped in the second; `stopped` is a copy of it."""
     from soundmind_lite import train
     from soundmind_lite.runs.guards import TrainingError
 
-    calls = []
+    out, calls = tmp_path_factory.mktemp("stopped") / "run", []
 
     def once(completions, **_):
         calls.append(1)
         return [float("nan") if len(calls) == 2 else 1.0] * len(completions)
 
     with pytest.raises(TrainingError):
-        train.train("small", tmp_path / "run", max_steps=3, reward_funcs=[once])
-    return tmp_path / "run"
+        train.train(small_profile, out, max_steps=3, reward_funcs=[once])
+    return out
+
+
+@pytest.fixture
+def stopped(small, stopped_once, tmp_path):
+    """A run of three steps that stopped in the second."""
+    return shutil.copytree(stopped_once, tmp_path / "run")
 
 
 def again(out):
@@ -144,6 +208,26 @@ def again(out):
         return [1.0] * len(completions)
 
     return train.train("small", out, max_steps=3, reward_funcs=[once], resume=True)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """`command(*words)`: a command run in this process, from the repository's folder, for what
+    needs no process of its own, in which the imports take five seconds. Returns what
+    `subprocess.run` does."""
+    from soundmind_lite import __main__
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # it sets its own
+
+    def run_here(*words):
+        capsys.readouterr()
+        arguments = ["soundmind_lite", *map(str, words)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        code = __main__.main()
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    return run_here
 
 
 @pytest.fixture
@@ -180,8 +264,6 @@ def open_folder():
 @pytest.fixture(scope="session")
 def eight_rows(tmp_path_factory):
     """A folder in the published layout with the first eight rows of mini_alr's train and test."""
-    import shutil
-
     from soundmind_lite.profiles import ASSETS
 
     folder = tmp_path_factory.mktemp("eight")

@@ -14,6 +14,7 @@ from soundmind_lite import profiles
 
 
 def run(*arguments, **options):
+    """The command in a process of its own, which costs it the imports: five seconds for most."""
     return subprocess.run(
         [sys.executable, "-m", "soundmind_lite", *map(str, arguments)],
         cwd=ROOT,
@@ -85,13 +86,14 @@ def test_bad_arguments_exit_with_2(arguments, message):
     assert message in done.stderr
 
 
-def test_a_failure_is_one_clear_line(tmp_path):
+def test_a_failure_is_one_clear_line(tmp_path, command):
+    """Of the whole process: nothing that it imports says a word."""
     (tmp_path / "file").write_text("mine")
     done = run("train", "--out", tmp_path)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path} is not empty")
-    assert "Traceback" not in done.stderr
-    done = run("build-tiny", "--out", tmp_path)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {tmp_path} is not empty")
+    done = command("build-tiny", "--out", tmp_path)
     assert (done.returncode, "not an empty folder" in done.stderr) == (1, True)
 
 
@@ -155,12 +157,12 @@ def test_the_doctor_sees_what_is_here_and_what_is_not(monkeypatch, capsys):
         ),
     ],
 )
-def test_a_refusal_is_one_line(arguments, message):
+def test_a_refusal_is_one_line(arguments, message, command):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    done = run(*arguments)
+    done = command(*arguments)
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -216,9 +218,9 @@ def test_the_names_of_the_package_can_be_imported_from_it():
         getattr(soundmind_lite, "GRPOTrainer")  # noqa: B009
 
 
-def test_the_command_line_speaks_of_its_own_flags(stopped):
+def test_the_command_line_speaks_of_its_own_flags(stopped, command):
     """The library's errors name arguments; here they become flags."""
-    done = run("train", "--out", stopped)
+    done = command("train", "--out", stopped)
     assert "already holds a run; resume it with --resume, or choose another --out" in done.stderr
 
 
@@ -263,34 +265,47 @@ def copied_alone(folder):
     return folder
 
 
+COMMANDS = """import sys
+from soundmind_lite.__main__ import main
+
+for words in {commands}:
+    sys.argv = ["soundmind_lite", *words]
+    print("exit", main(), flush=True)"""
+
+
 @pytest.mark.tried("commands of a package without its repository", "say what to clone", each=5)
 def test_the_package_alone_says_what_it_lacks(tmp_path):
+    """Five commands in one process, which imports the package from where it was copied to."""
     import tomllib
 
     urls = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["urls"]
     alone = copied_alone(tmp_path)
-
-    def lines(*words):
-        command = [sys.executable, "-m", "soundmind_lite", *words]
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        done = subprocess.run(
-            command, cwd=alone, env=environment, capture_output=True, text=True, check=False
-        )
-        return done.returncode, (done.stdout + done.stderr).splitlines()
-
-    for words, lacks in (
-        (("train", "--steps", "1", "--out", "run"), "assets/mini_alr"),
-        (("evaluate",), "assets/mini_alr"),
-        (("bench", "rollout"), "assets/tiny_omni"),
-        (("site", "--out", "pages"), "notebooks"),
-    ):
-        code, said = lines(*words)
-        assert (code, len(said)) == (1, 1), said
-        assert f"{alone} lacks {lacks}: the package alone isn't the whole repository" in said[0]
-        assert f"git clone {urls['Repository']} and run this in its folder" in said[0]
-    code, said = lines("doctor")
-    assert code == 1
-    lacking = [line.split(":")[0] for line in said if urls["Repository"] in line]
+    lacks = {
+        ("train", "--steps", "1", "--out", "run"): "assets/mini_alr",
+        ("evaluate",): "assets/mini_alr",
+        ("bench", "rollout"): "assets/tiny_omni",
+        ("site", "--out", "pages"): "notebooks",
+        ("doctor",): "",
+    }
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    code = COMMANDS.format(commands=[*lacks])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=alone,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    *refused, doctor, rest = done.stdout.split("exit 1\n")
+    assert (len(refused), rest) == (4, "")
+    for said, missing in zip(refused, lacks.values()):
+        assert said.count("\n") == 1
+        assert f"{alone} lacks {missing}: the package alone isn't the whole repository" in said
+        assert f"git clone {urls['Repository']} and run this in its folder" in said
+    named = [line for line in doctor.splitlines() if urls["Repository"] in line]
+    lacking = [line.split(":")[0] for line in named]
     assert lacking == ["--   requirements.txt", "--   assets/mini_alr", "--   assets/tiny_omni"]
     assert not (alone / "run").exists()
 
@@ -338,32 +353,26 @@ def test_evaluate_reads_what_it_needs_and_lists_what_it_leaves_out(
     )
 
 
-def test_a_run_of_ones_own_from_the_command_line(eight_rows, tmp_path, monkeypatch, capsys):
+def test_a_run_of_ones_own_from_the_command_line(eight_rows, tmp_path, command):
     """Own data, model and sizes, without an edit of the profiles; `evaluate` finds them again."""
-    from soundmind_lite import __main__, profiles
-
-    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     own = ["--data", eight_rows, "--model", profiles.get("tiny").model]
-
-    def command(*arguments):
-        monkeypatch.setattr(sys, "argv", ["soundmind_lite", *map(str, arguments)])
-        return __main__.main()
-
     out = tmp_path / "run"
     sizes = ["--num-generations", 4, "--max-completion-length", 8, "--steps", 1]
-    assert command("train", *own, *sizes, "--out", out) == 0
+    assert command("train", *own, *sizes, "--out", out).returncode == 0
     lines = (out / "completions.jsonl").read_text().splitlines()
     assert len(lines) == 4 * 4
     result = json.loads((out / "result.json").read_text())
     assert result["after"]["n"] == 8
     assert (result["sizes"]["num_generations"], result["sizes"]["max_completion_length"]) == (4, 8)
-    capsys.readouterr()
-    assert command("evaluate", "--run", out, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["accuracy"] == result["after"]["accuracy"]
-    assert command("evaluate", "--run", out, "--data", "mini", "--test-rows", 5, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["n"] == 5
-    assert command("evaluate", *own, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["n"] == 8
+
+    def evaluated(*words):
+        done = command("evaluate", *words, "--json")
+        assert done.returncode == 0
+        return json.loads(done.stdout)
+
+    assert evaluated("--run", out)["accuracy"] == result["after"]["accuracy"]
+    assert evaluated("--run", out, "--data", "mini", "--test-rows", 5)["n"] == 5
+    assert evaluated(*own)["n"] == 8
 
 
 def test_every_name_that_a_command_uses_is_there():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import LONGEST, ROOT
 
 LIBRARY = ROOT / "soundmind_lite"
 COMMAND_LINE = "__main__"
@@ -149,3 +149,7 @@ def test_public_functions_take_at_most_two_positional_arguments(name):
         if node.name == "ask":  # a question is typed by hand: ask(model, processor, clip)
             continue
         assert len(positional) <= 2, f"{node.name}{positional}"
+
+
+def test_the_files_that_are_tested_first_are_there():
+    assert [name for name in LONGEST if not (ROOT / name).is_file()] == []

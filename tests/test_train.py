@@ -48,13 +48,25 @@ RESULT = {
 }
 
 
+@pytest.fixture(scope="module")
+def profile(eight_rows):
+    """The tiny model on the first eight rows of each split, four steps."""
+    return replace(profiles.get("tiny"), data=str(eight_rows), **SMALL)
+
+
 @pytest.fixture
-def small(monkeypatch, eight_rows):
-    """A profile named "small": the tiny model on the first eight rows of each split, four steps."""
-    monkeypatch.setitem(
-        profiles.PROFILES, "small", replace(profiles.get("tiny"), data=str(eight_rows), **SMALL)
-    )
+def small(profile, monkeypatch):
+    """That profile by its name."""
+    monkeypatch.setitem(profiles.PROFILES, "small", profile)
     return "small"
+
+
+@pytest.fixture(scope="module")
+def two_steps(profile, tmp_path_factory):
+    """The folder of a run of two steps, which nothing changes."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    train.train(profile, out, max_steps=2)
+    return out
 
 
 def saved_adapter(run):
@@ -107,10 +119,11 @@ def test_a_run_writes_its_folder_and_a_killed_run_goes_on(small, tmp_path, capsy
         train.train(small, killed, resume=True)
 
 
-def test_a_run_killed_after_its_last_step_takes_no_further_step(small, tmp_path, monkeypatch):
+def test_a_run_killed_after_its_last_step_takes_no_further_step(
+    small, two_steps, tmp_path, monkeypatch
+):
     """Two steps of an epoch of four: the Trainer alone would take one more step on resume. A
     half-written checkpoint is passed over."""
-    train.train(small, tmp_path / "whole", max_steps=2)
     measure = measuring.measure
 
     def killed(model, label, **options):
@@ -129,9 +142,9 @@ def test_a_run_killed_after_its_last_step_takes_no_further_step(small, tmp_path,
     assert [entry["step"] for entry in metrics] == [1, 2]
     assert all(
         torch.equal(weights, saved_adapter(tmp_path / "run")[name])
-        for name, weights in saved_adapter(tmp_path / "whole").items()
+        for name, weights in saved_adapter(two_steps).items()
     )
-    whole = json.loads((tmp_path / "whole" / "result.json").read_text())
+    whole = json.loads((two_steps / "result.json").read_text())
     assert result["after"] | {"seconds": 0} == whole["after"] | {"seconds": 0}
 
 
@@ -142,25 +155,21 @@ def test_a_run_that_cannot_start_leaves_no_folder(small, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-def test_reinforce_pp_runs_and_learns_something_else(small, tmp_path):
-    for algorithm in ("grpo", "reinforce++"):
-        train.train(small, tmp_path / algorithm, algorithm=algorithm, max_steps=2)
-    grpo, reinforce = (saved_adapter(tmp_path / name) for name in ("grpo", "reinforce++"))
+def test_reinforce_pp_runs_and_learns_something_else(small, two_steps, tmp_path):
+    train.train(small, tmp_path / "run", algorithm="reinforce++", max_steps=2)
+    assert json.loads((two_steps / "result.json").read_text())["algorithm"] == "grpo"
+    grpo, reinforce = saved_adapter(two_steps), saved_adapter(tmp_path / "run")
     assert any(not torch.equal(weights, reinforce[name]) for name, weights in grpo.items())
 
 
-def test_the_trained_model_loads_back(small, tmp_path):
+def test_the_trained_model_loads_back(two_steps):
     from soundmind_lite import data, evaluation
 
-    train.train(small, tmp_path / "run", max_steps=2)
-    model, processor, profile = load_trained(tmp_path / "run")
+    model, processor, profile = load_trained(two_steps)
     answers = evaluation.answer_rows(
-        model,
-        data.load_alr(profile.data, "test"),
-        processing_class=processor,
-        profile=profile,
+        model, data.load_alr(profile.data, "test"), processing_class=processor, profile=profile
     )
-    saved = json.loads((tmp_path / "run" / "after.json").read_text())["answers"]
+    saved = json.loads((two_steps / "after.json").read_text())["answers"]
     assert [a.completion for a in answers] == [a["completion"] for a in saved]
 
 

@@ -1,6 +1,8 @@
-"""The site, built once by its command, and its pages as the tests read them: fixtures."""
+"""The site, built once for all of a session's tests, and its pages as they read them: fixtures."""
 
+import os
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from readme_commands import block
 
 from soundmind_lite.publish import site
 
@@ -48,17 +51,29 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
-    """The folder of the site, built by the command."""
+def built(shared):
+    """The folder of the site, built by the command of the teacher kit's README in a folder
+    `course`."""
     for module in site.TOOLS:
         pytest.importorskip(module, reason='the site needs Sphinx: pip install ".[site]"')
-    out = tmp_path_factory.mktemp("site") / "html"
-    command = [sys.executable, "-m", "soundmind_lite", "site", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return shared("site", build) / "offline" / "site"
+
+
+def build(folder: Path) -> None:
+    (folder / "course").mkdir()
+    command = block("pip wheel").splitlines()[2]
+    python, *words = shlex.split(command)
+    assert python == "python"
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder / "course",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    left = [path.name for path in out.parent.iterdir()]
-    assert left == ["html"], "it leaves nothing beside the site"
-    return out
+    left = [path.name for path in (folder / "offline").iterdir()]
+    assert left == ["site"], "it leaves nothing beside the site"
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,14 @@
 The package is one small wheel in a folder that stands for the package index.
 """
 
-import importlib.util
 import os
 import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from readme_commands import bash, block
+
+pytest_plugins = ("site_pages",)
 
 WHEEL = {
     "tiny_thing.py": 'WORD = "here"\n',
@@ -80,12 +80,7 @@ def test_a_missing_package_is_found_out(course):
     assert "no-such-package" in done.stderr
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("sphinx") is None, reason='no Sphinx: pip install ".[site]"'
-)
-def test_the_site_goes_beside_it(course):
-    site = block("pip wheel").splitlines()[2]
-    done = bash(site, course, PYTHONPATH=str(ROOT))
-    assert done.returncode == 0, done.stderr
-    assert (course.parent / "offline" / "site" / "index.html").is_file()
+def test_the_site_goes_beside_it(built):
+    """`built` runs that command, in a folder named as the course's is."""
+    assert built.parts[-2:] == ("offline", "site")
+    assert (built / "index.html").is_file()

@@ -3,20 +3,24 @@
 `run_worker.py OUT DATA [--given] [--resume] [--skip] [--sizes JSON]`; a "%r" in DATA becomes the
 number of the process, and the sizes are fields of the profile.
 
-`run_worker.py --nursery` does the slow imports once. Then each line that it reads, a JSON object
-with `out`, `data` and perhaps `resume`, `kill_at` and `delay`, is a run in a child process of it,
-and each line that it writes is how that child ended (0, the number of a signal, or minus its exit
-code) and how often it changed a file or folder of its own. `kill_at` N sends SIGKILL when the run
-is about to make its N-th change, or `delay` seconds later.
+`run_worker.py --nursery` does the slow imports once. Then each line that it reads is a JSON object:
+`module`, this one or `sharded_worker`; `arguments`, those above; a file `log` for what is printed;
+`environments`, the variables of each process; perhaps `kill_at` and `delay`. It is a run in child
+processes. Each line that it writes is how the run ended (0, the number of a signal, or minus an
+exit code) and how often it changed a file or folder of its own. `kill_at` N sends SIGKILL when the
+run is about to make its N-th change, or `delay` seconds later.
 """
 
 import argparse
+import gc
+import importlib
 import json
 import os
 import signal
 import sys
 import threading
 import time
+import traceback
 from dataclasses import replace
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
@@ -87,17 +91,42 @@ def count_changes(out: str, number: int, delay: float, count) -> None:
 
 
 def nursery() -> None:
+    gc.freeze()  # collections of garbage in the children needn't walk through what is imported
     for line in sys.stdin:
         order, count = json.loads(line), RawValue("i", 0)
-        if not (child := os.fork()):
-            log = os.open(order.get("log", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            count_changes(order["out"], order.get("kill_at", 0), order.get("delay", 0), count)
-            run(Path(order["out"]), order["data"], resume=order.get("resume", False))
-            sys.stdout.flush()
-            os._exit(0)
-        print(-os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), count.value, flush=True)
+        children = {born(order, variables, count) for variables in order["environments"]}
+        ends = []
+        while children:
+            child, status = os.wait()
+            children.discard(child)
+            ends.append(-os.waitstatus_to_exitcode(status))
+            if ends[-1]:  # the others would wait for it
+                for other in children:
+                    os.kill(other, signal.SIGTERM)
+        print(next(filter(None, ends), 0), count.value, flush=True)
+
+
+def born(order: dict, variables: dict[str, str], count) -> int:
+    """Starts a process of the run, and returns its number."""
+    child = os.fork()
+    if child:
+        return child
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ |= variables
+    code = 0
+    try:
+        worker = importlib.import_module(order["module"])
+        out = order["arguments"][0]
+        count_changes(out, order.get("kill_at", 0), order.get("delay", 0), count)
+        worker.main(order["arguments"])
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def main(arguments: list[str]) -> None:

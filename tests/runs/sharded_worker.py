@@ -65,7 +65,14 @@ def report_and_measure(model, label, **kwargs):
     return measure(model, label, **kwargs)
 
 
-if __name__ == "__main__":
+def main(arguments: list[str]) -> None:
+    given = ("ACCELERATE_", "FSDP_", "OMP_")
+    launch = {name: value for name, value in os.environ.items() if name.startswith(given)}
+    report(launch=launch)
     models.load_thinker = load_and_report
     measuring.measure = report_and_measure
-    run_worker.main(sys.argv[1:])
+    run_worker.main(arguments)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -18,7 +18,8 @@ from soundmind_lite.runs import adapter, folder
 from soundmind_lite.runs.evaluating import evaluate
 from soundmind_lite.runs.files import RunError
 
-RUN = ASSETS / "runs" / "all_seed0"
+CLIP = ASSETS / "mini_alr" / "dev" / "0003" / "question.ogg"
+END = "--- the end of this code ---"
 
 
 @pytest.fixture(scope="module")
@@ -123,25 +124,36 @@ def test_the_settings_of_an_adapter_hold_no_path_of_the_machine(finished):
         assert settings["base_model_name_or_path"] == "assets/tiny_omni"
 
 
-def test_the_code_on_the_card_answers_as_the_course_does(finished):
-    """Run as it is printed, in the folder that its paths start in, without this package."""
-    from soundmind_lite import evaluation
+@pytest.fixture(scope="module")
+def printed(finished, published_checkpoint):
+    """What the code on the run's card prints, and what that for a full checkpoint does; in the
+    folder that their paths start in, by a process without this package."""
+    from soundmind_lite.runs.usage import plain_code
 
     card = (finished / "adapter" / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
     assert len([line for line in code.splitlines() if line.strip()]) <= 24
-    clip = ASSETS / "mini_alr" / "dev" / "0003" / "question.ogg"
+    processor = models.load_processor(published_checkpoint)
+    full = plain_code(str(published_checkpoint), processor=processor, tokens=12)
     top = finished.parent
     (top / "assets").symlink_to(ASSETS, target_is_directory=True)
-    shutil.copy(clip, top / "question.wav")
+    shutil.copy(CLIP, top / "question.wav")
+    each = f"import sys\nfor code in sys.argv[1:]:\n    exec(code, {{}})\n    print({END!r})"
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=top, env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", each, code, full]
+    done = subprocess.run(command, cwd=top, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    of_card, of_full, rest = done.stdout.split(END)
+    assert not rest.strip()
+    return of_card.strip(), of_full.strip()
+
+
+def test_the_code_on_the_card_answers_as_the_course_does(finished, printed):
+    from soundmind_lite import evaluation
+
     model, processor, profile = adapter.load_trained(finished)
-    expected = evaluation.ask(model, processor, clip, profile=profile)
-    assert done.stdout.strip() == expected.strip()
+    expected = evaluation.ask(model, processor, CLIP, profile=profile)
+    assert printed[0] == expected.strip()
     assert len(expected) > 10
 
 
@@ -160,19 +172,10 @@ def test_one_clip_is_asked_in_any_form(form, tiny):
     assert answer == evaluation.answer_rows(model, [row], **asked)[0].completion
 
 
-def test_the_code_reads_a_full_checkpoint_s_thinker(published_checkpoint, tmp_path):
+def test_the_code_reads_a_full_checkpoint_s_thinker(printed, published_checkpoint):
     """As the hub has it, with a talker beside it: the base of the runs on ALR."""
     from soundmind_lite import evaluation
-    from soundmind_lite.runs.usage import plain_code
 
-    clip = ASSETS / "mini_alr" / "dev" / "0003" / "question.ogg"
-    shutil.copy(clip, tmp_path / "question.wav")
-    processor = models.load_processor(published_checkpoint)
-    code = plain_code(str(published_checkpoint), processor=processor, tokens=12)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
     profile = replace(
         profiles.get("tiny"),
         model=str(published_checkpoint),
@@ -180,5 +183,5 @@ def test_the_code_reads_a_full_checkpoint_s_thinker(published_checkpoint, tmp_pa
         max_completion_length=12,
     )
     model, processor = models.load(profile)
-    expected = evaluation.ask(model, processor, clip, profile=profile)
-    assert done.stdout.strip() == expected.strip()
+    expected = evaluation.ask(model, processor, CLIP, profile=profile)
+    assert printed[1] == expected.strip()

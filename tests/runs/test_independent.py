@@ -3,13 +3,10 @@ again, with a row whose label contradicts its text."""
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
 from alr.local_hub import MODEL, serving
-from conftest import ROOT
 
 from soundmind_lite import evaluation, profiles
 from soundmind_lite.alr.bad_rows import SkippedRows
@@ -104,8 +101,7 @@ def test_the_folder_of_another_evaluation_is_refused(profile, tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == kept
 
 
-def test_the_command_wants_a_folder():
-    command = [sys.executable, "-m", "soundmind_lite", "evaluate", "--against", BASE]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+def test_the_command_wants_a_folder(command):
+    done = command("evaluate", "--against", BASE)
     assert done.returncode == 1
     assert "--out is a folder for it" in done.stderr

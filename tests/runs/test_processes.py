@@ -15,26 +15,15 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT
 from safetensors.torch import load_file
 
 from soundmind_lite.runs import checkpoints
 
+pytest_plugins = ("children",)
+
 # A night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/runs/test_processes.py -k killed`
 KILLS = int(os.environ.get("SOUNDMIND_KILLS", 6))
-WORKER = str(ROOT / "tests" / "runs" / "run_worker.py")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {
-    "PYTHONPATH": str(ROOT),
-    "OMP_NUM_THREADS": "1",
-}
-
-
-def run(out, data, *options, launcher=()):
-    command = [sys.executable, *launcher, WORKER, str(out), str(data), *options]
-    return subprocess.run(
-        command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
-    )
 
 
 def lines(file):
@@ -46,12 +35,19 @@ def adapter(run):
 
 
 @pytest.fixture(scope="module")
-def two_runs(eight_rows, tmp_path_factory):
+def two_runs(child, eight_rows, tmp_path_factory):
+    """The folders of a run of one process and of one of two, which torchrun starts; it does so once
+    in this file."""
+    from children import ENVIRONMENT, WORKER
+
     folder = tmp_path_factory.mktemp("processes")
-    for name, launcher in (("one", ()), ("two", TORCHRUN)):
-        done = run(folder / name, eight_rows, "--given", launcher=launcher)
-        assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "one", folder / "two"
+    one, two = folder / "one", folder / "two"
+    ended = child(one, "--given")
+    assert ended.code == 0, ended.log[-3000:]
+    command = [sys.executable, *TORCHRUN, WORKER, str(two), str(eight_rows), "--given"]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return one, two
 
 
 def test_the_weights_are_the_same(two_runs):
@@ -85,31 +81,31 @@ def test_one_result_is_written(two_runs):
 @pytest.mark.tried(
     "runs of two processes that find different rows", "stopped before the first step"
 )
-def test_processes_that_find_different_rows(eight_rows, tmp_path):
+def test_processes_that_find_different_rows(child, eight_rows, tmp_path):
     for rank in "01":
         shutil.copytree(eight_rows, tmp_path / f"data{rank}")
     (tmp_path / "data1" / "train" / "0003" / "question.ogg").write_bytes(b"cut")
-    done = run(tmp_path / "run", tmp_path / "data%r", "--skip", launcher=TORCHRUN)
-    assert done.returncode
+    ended = child(tmp_path / "run", "--skip", data=tmp_path / "data%r", processes=2)
+    assert ended.code
     words = (
         "the processes don't find the same rows and clips; can all of them read all of the data?"
     )
-    assert words in done.stderr
+    assert words in ended.log
     assert not (tmp_path / "run").exists()
 
 
-def test_a_batch_that_does_not_divide_is_named(eight_rows, tmp_path):
+def test_a_batch_that_does_not_divide_is_named(child, tmp_path):
     sizes = '{"per_device_train_batch_size": 16}'
-    done = run(tmp_path / "run", eight_rows, "--sizes", sizes, launcher=TORCHRUN)
+    ended = child(tmp_path / "run", "--sizes", sizes, processes=2)
     words = "per_device_train_batch_size 16 × 2 process(es) does not divide the 16 completions"
-    assert words in done.stderr
+    assert words in ended.log
 
 
 @pytest.mark.tried(
     "runs of two processes, stopped and resumed",
     "the parameters of the run that wasn't stopped, bit by bit",
 )
-def test_two_processes_resume_from_their_checkpoint(two_runs, eight_rows, tmp_path):
+def test_two_processes_resume_from_their_checkpoint(child, two_runs, tmp_path):
     """What a stop after the first checkpoint leaves holds the random numbers of each process."""
     stopped = shutil.copytree(two_runs[1], tmp_path / "stopped")
     for name in ("result.json", "after.json"):
@@ -117,45 +113,20 @@ def test_two_processes_resume_from_their_checkpoint(two_runs, eight_rows, tmp_pa
     for name in ("adapter", "checkpoint-4"):
         shutil.rmtree(stopped / name)
     assert [path.name for path in checkpoints.complete_checkpoints(stopped)] == ["checkpoint-2"]
-    done = run(stopped, eight_rows, "--given", "--resume", launcher=TORCHRUN)
-    assert done.returncode == 0, done.stderr[-3000:]
+    ended = child(stopped, "--given", "--resume", processes=2)
+    assert ended.code == 0, ended.log[-3000:]
     weights = adapter(two_runs[1])
     assert all(torch.equal(weight, weights[name]) for name, weight in adapter(stopped).items())
     assert [m["step"] for m in lines(stopped / "metrics.jsonl")] == [1, 2, 3, 4]
 
 
 @pytest.fixture(scope="module")
-def child(eight_rows):
-    """Runs in a child process, which may be killed; returns how it ended, how many files and
-    folders it changed, and the file of what it printed."""
-    if not hasattr(os, "fork"):
-        pytest.skip("the children are forks")
-    command, pipe = [sys.executable, WORKER, "--nursery"], subprocess.PIPE
-    with subprocess.Popen(
-        command, env=ENVIRONMENT, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True
-    ) as nursery:
-
-        def start(out, **order):
-            log = out.with_suffix(".log")
-            nursery.stdin.write(
-                json.dumps(dict(out=str(out), data=str(eight_rows), log=str(log), **order)) + "\n"
-            )
-            nursery.stdin.flush()
-            answer = nursery.stdout.readline().split()
-            assert len(answer) == 2, "the nursery ended"
-            return *map(int, answer), log
-
-        yield start
-        nursery.stdin.close()
-
-
-@pytest.fixture(scope="module")
 def never_killed(child, tmp_path_factory):
     """The folder of a run, and how many files and folders it changed."""
     folder = tmp_path_factory.mktemp("never") / "run"
-    end, changes, log = child(folder)
-    assert end == 0, log.read_text()[-2000:]
-    return folder, changes
+    ended = child(folder)
+    assert ended.code == 0, ended.log[-2000:]
+    return folder, ended.changes
 
 
 @pytest.mark.tried(
@@ -164,7 +135,7 @@ def never_killed(child, tmp_path_factory):
 def test_the_same_seed_gives_the_same_run(child, never_killed, tmp_path):
     """In two processes: every sampled completion and every parameter."""
     never_killed, _ = never_killed
-    assert child(tmp_path / "run")[0] == 0
+    assert child(tmp_path / "run").code == 0
     assert (tmp_path / "run" / "completions.jsonl").read_bytes() == (
         never_killed / "completions.jsonl"
     ).read_bytes()
@@ -185,13 +156,14 @@ def test_a_killed_run_resumes_bit_by_bit(number, child, never_killed, tmp_path):
     writing or sampling: the final parameters are those of a run that was never killed."""
     rng, killed, (never_killed, changes) = random.Random(), tmp_path / "run", never_killed
     place, delay = rng.randint(1, changes), number % 2 * rng.uniform(0, 0.6)
-    end, _, log = child(killed, kill_at=place, delay=delay)
+    ended = child(killed, kill_at=place, delay=delay)
     moment = f"killed {1000 * delay:.0f} ms after change {place} of {changes}"
-    ended_first = end == 0 and delay
-    assert end == signal.SIGKILL or ended_first, moment + log.read_text()[-2000:]
+    ended_first = ended.code == 0 and delay
+    assert ended.code == signal.SIGKILL or ended_first, moment + ended.log[-2000:]
     if not (killed / "result.json").exists():
-        end, _, log = child(killed, resume=(killed / "run.json").exists())
-        assert end == 0, moment + log.read_text()[-2000:]
+        options = ["--resume"] if (killed / "run.json").exists() else []
+        ended = child(killed, *options)
+        assert ended.code == 0, moment + ended.log[-2000:]
     resumed = adapter(killed)
     assert all(
         torch.equal(weight, resumed[name]) for name, weight in adapter(never_killed).items()

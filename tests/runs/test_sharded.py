@@ -1,11 +1,11 @@
 """A model in pieces on two CPU processes: FSDP2 and ZeRO-3, as the launch files ask for them.
 
-`sharded_worker.py` says what is forced, since accelerate shards models on GPUs alone.
+`sharded_worker.py` says what is forced, since accelerate shards models on GPUs alone. Accelerate's
+launcher starts one run with each launch file; the others are forks with the variables that it set.
 """
 
 import importlib.util
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,13 +20,10 @@ from soundmind_lite import profiles, train
 from soundmind_lite.runs import sharding
 from soundmind_lite.runs.files import RunError
 
+pytest_plugins = ("children",)
+
 WORKERS = ROOT / "tests" / "runs"
 LAUNCH = ROOT / "assets" / "launch"
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "WORLD_SIZE"} | {
-    "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    "OMP_NUM_THREADS": "1",
-    "DS_ACCELERATOR": "cpu",
-}
 FSDP2 = "fsdp"
 ZERO3 = pytest.param(
     "zero3",
@@ -42,21 +39,41 @@ ZERO3 = pytest.param(
 SIZES = {"max_steps": 2, "save_steps": 1, "per_device_eval_batch_size": 1, "test_rows": 5}
 
 
-def run(launch: str, out, data, *options, launcher=(), **sizes):
-    """A run of the worker on two processes with a launch file, or on one without; returns what its
-    processes report."""
-    command = [sys.executable, str(WORKERS / "run_worker.py")]
-    if launch:
-        file = str(LAUNCH / f"{launch}.yaml")
-        accelerate = ["-m", "accelerate.commands.launch", "--main_process_port", "0"]
-        accelerate += ["--config_file", file, "--num_processes", "2", *launcher]
-        command = [sys.executable, *accelerate, str(WORKERS / "sharded_worker.py")]
-    command += [str(out), str(data), "--sizes", json.dumps(SIZES | sizes), *options]
+def options(*words, **sizes):
+    return [*words, "--sizes", json.dumps(SIZES | sizes)]
+
+
+def launched(name: str, out, data):
+    """A run of the worker on two processes with a launch file; returns what they report."""
+    from children import ENVIRONMENT
+
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--main_process_port", "0"]
+    command += ["--config_file", str(LAUNCH / f"{name}.yaml"), "--num_processes", "2"]
+    command += [str(WORKERS / "sharded_worker.py"), str(out), str(data), *options("--given")]
     done = subprocess.run(
         command, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=400
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"rank"')]
+    return reports_of(done.stdout)
+
+
+def reports_of(printed: str) -> list[dict]:
+    return [json.loads(line) for line in printed.splitlines() if line.startswith('{"rank"')]
+
+
+@pytest.fixture(scope="module")
+def launched_again(child):
+    """Another run with the variables that a launch file gave its processes, which the reports of
+    the first have; returns what the processes of this one report."""
+
+    def start(reports, out, *words, **variables):
+        launch = next(report["launch"] for report in reports if "launch" in report)
+        sharded = {"processes": 2, "module": "sharded_worker"}
+        ended = child(out, *words, variables=launch | variables, **sharded)
+        assert ended.code == 0, ended.log[-3000:]
+        return reports_of(ended.log)
+
+    return start
 
 
 def answers(folder, name):
@@ -68,9 +85,10 @@ def adapter(folder):
 
 
 @pytest.fixture(scope="module")
-def on_one_process(eight_rows, tmp_path_factory):
+def on_one_process(child, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    run("", folder, eight_rows, "--given")
+    ended = child(folder, *options("--given"))
+    assert ended.code == 0, ended.log[-3000:]
     return folder
 
 
@@ -78,7 +96,7 @@ def on_one_process(eight_rows, tmp_path_factory):
 def sharded(request, eight_rows, tmp_path_factory):
     """The launch file, the folder of a run with it, and what its processes reported."""
     folder = tmp_path_factory.mktemp(request.param) / "run"
-    return request.param, folder, run(request.param, folder, eight_rows, "--given")
+    return request.param, folder, launched(request.param, folder, eight_rows)
 
 
 def test_the_model_lies_in_pieces(sharded):
@@ -121,23 +139,24 @@ def test_it_is_the_run_of_one_process(sharded, on_one_process):
     "the parameters of the run that wasn't stopped, bit by bit",
 )
 @pytest.mark.parametrize("steps", [1, 2], ids=["in training", "after the last step"])
-def test_it_resumes(steps, sharded, eight_rows, tmp_path):
-    launch, folder, _ = sharded
+def test_it_resumes(steps, sharded, launched_again, tmp_path):
+    _, folder, reports = sharded
     stopped = shutil.copytree(folder, tmp_path / "stopped")
     for name in ("result.json", "after.json"):
         (stopped / name).unlink()
     shutil.rmtree(stopped / "adapter")
     if steps == 1:
         shutil.rmtree(stopped / "checkpoint-2")
-    run(launch, stopped, eight_rows, "--given", "--resume")
+    launched_again(reports, stopped, *options("--given", "--resume"))
     weights = adapter(folder)
     assert all(torch.equal(weight, weights[name]) for name, weight in adapter(stopped).items())
     assert answers(stopped, "after") == answers(folder, "after")
 
 
 @pytest.mark.slow
-def test_it_runs_on_the_published_layout(published_checkpoint, eight_rows, tmp_path):
-    """FSDP2, with sampling, in the precision and with the checkpointing of `multi`."""
+@pytest.mark.parametrize("sharded", [FSDP2], indirect=True)
+def test_it_runs_on_the_published_layout(sharded, launched_again, published_checkpoint, tmp_path):
+    """With sampling, in the precision and with the checkpointing of `multi`."""
     multi = profiles.get("multi")
     sizes = {
         "model": str(published_checkpoint),
@@ -147,8 +166,8 @@ def test_it_runs_on_the_published_layout(published_checkpoint, eight_rows, tmp_p
         "num_generations": 2,
         "prompts_per_step": 2,
     }
-    mixed = ("--mixed_precision", "bf16")  # as the profile has it on GPUs
-    reports = run(FSDP2, tmp_path / "run", eight_rows, launcher=mixed, **sizes)
+    mixed = {"ACCELERATE_MIXED_PRECISION": "bf16"}  # as the profile has it on GPUs
+    reports = launched_again(sharded[2], tmp_path / "run", *options(**sizes), **mixed)
     assert all(report["held"] < 0.6 for report in reports if "label" in report)
     assert (tmp_path / "run" / "result.json").exists()
     moved = (

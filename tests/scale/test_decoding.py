@@ -1,9 +1,11 @@
 """Times of a new token: each way samples as many, and what the limit reads is counted by hand."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from conftest import ROOT
 
 from soundmind_lite import models, profiles
 from soundmind_lite.scale import decoding
@@ -41,3 +43,13 @@ def test_the_bytes_of_the_limit_by_hand(tiny):
     assert read == 4 * (weights + states)
     half = models.load(replace(TINY, dtype="bfloat16"))[0]
     assert decoding.bytes_read(half, batch, group=8, new_tokens=60) == read / 2
+
+
+def test_the_results_page_has_the_figures_of_the_shipped_files():
+    page = (ROOT / "assets/site/results.md").read_text(encoding="utf-8")
+    rows = page.partition("## A new token")[2].partition("All four")[0].splitlines()[-5:-1]
+    for name, column in (("decode_60s.json", 2), ("decode_7s.json", 3)):
+        shipped = json.loads((ROOT / "assets/runs/bench" / name).read_text())["token_ms"]
+        for row, (way, ms) in zip(rows, shipped.items()):
+            faster = "" if way == "transformers" else f" ({shipped['transformers'] / ms:.1f} ×)"
+            assert row.split("|")[column].strip() == f"{ms:.1f} ms{faster}"
