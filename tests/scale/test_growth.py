@@ -112,11 +112,10 @@ def middle():
     "axis, value", [("seconds_of_audio", 16), ("group", 32), ("new_tokens", 80), ("questions", 4)]
 )
 def test_no_term_grows_faster_than_it_must(middle, axis, value):
-    """Counted, not timed. What we compute beyond the limit (padding, masked pairs, the last layer
-    of the prompt) is a share of it: 49 % in the middle, and not much more at four times the size.
-    """
+    """Counted, not timed. What we compute beyond the limit (padding, masked pairs) is a share of it:
+    39 % in the middle, 32 to 54 % at four times a size, where a power more would make it 450 %."""
     computed, least = operations(replace(MIDDLE, **{axis: value}))
-    assert least < computed < 1.1 * least * middle[0] / middle[1]
+    assert least < computed < 1.15 * least * middle[0] / middle[1]
 
 
 def test_times_and_memory_are_drawn(measured):
