@@ -112,8 +112,8 @@ def middle():
     "axis, value", [("seconds_of_audio", 16), ("group", 32), ("new_tokens", 80), ("questions", 4)]
 )
 def test_no_term_grows_faster_than_it_must(middle, axis, value):
-    """Counted, not timed. What we compute beyond the limit (padding, masked pairs) is a share of it:
-    39 % in the middle, 32 to 54 % at four times a size, where a power more would make it 450 %."""
+    """Counted, not timed. What we compute beyond the limit (padding, masked pairs) is 39 % of it in
+    the middle, 32 to 54 % at four times a size, where a power more would make it 450 %."""
     computed, least = operations(replace(MIDDLE, **{axis: value}))
     assert least < computed < 1.15 * least * middle[0] / middle[1]
 
