@@ -41,12 +41,10 @@ def ready(model, batch: dict[str, torch.Tensor]):
 
 
 def is_sharded(model) -> bool:
-    """Whether this process holds a part of the parameters: FSDP2's are DTensors, those of ZeRO-3
-    have an id."""
-    return any(
-        isinstance(own, torch.distributed.tensor.DTensor) or hasattr(own, "ds_id")
-        for own in model.parameters()
-    )
+    """Whether this process holds a part of the parameters: those of FSDP2 have a `full_tensor`,
+    those of ZeRO-3 a `ds_id`."""
+    marks = ("full_tensor", "ds_id")
+    return any(hasattr(own, mark) for own in model.parameters() for mark in marks)
 
 
 def one_token_of(thinker) -> type[OneToken] | None:

@@ -58,11 +58,13 @@ class StaticOneToken(OneToken):
         self.start = self.bias.shape[-1] - self.ROOM - self.sampled  # of what is sampled
         for layer in self.cache.layers:
             layer.make_room(self.rows // len(self.bias), self.ROOM)
-        self._pass = captured(self._static)
+        self._pass = None
 
     def _next(self, tokens: torch.Tensor) -> torch.Tensor:
         self.tokens.copy_(tokens)
         self.column.fill_(self.sampled - 1)
+        if self._pass is None:  # now that its first calls pass the token that is to be passed
+            self._pass = captured(self._static)
         return self._pass()
 
     def _static(self) -> torch.Tensor:

@@ -9,7 +9,7 @@ from scipy.stats import chi2 as distribution
 from transformers import DynamicCache
 
 from soundmind_lite import grpo, profiles
-from soundmind_lite.fast import kv_cache, one_token, prefill
+from soundmind_lite.fast import kv_cache, one_token, prefill, static_shapes
 from soundmind_lite.fast.merged_sampling import adapter_merged
 from soundmind_lite.fast.one_token import OneToken
 from soundmind_lite.fast.static_shapes import StaticOneToken
@@ -65,6 +65,22 @@ def test_the_logits_are_those_of_transformers(kind, dtype, joined, adapted, monk
     with model.disable_adapter():
         other, _ = compare(model, kind)
     assert (ours.float() - other.float()).abs().max() > 2 * NEAR[dtype]
+
+
+def test_the_calls_before_a_capture_change_nothing(adapted, monkeypatch):
+    """A GPU makes them each time that the room has grown."""
+
+    def captured(function):
+        function()
+        function()
+        return function
+
+    monkeypatch.setattr(one_token.OneToken, "ROOM", 5)
+    once, theirs = compare(adapted, StaticOneToken)
+    monkeypatch.setattr(static_shapes, "captured", captured)
+    again, _ = compare(adapted, StaticOneToken)
+    assert torch.equal(again, once)
+    assert (again - theirs).abs().max() < NEAR[torch.float32]
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
