@@ -13,6 +13,9 @@ from trl.trainer.utils import split_tensor_dict
 SUMS_OVER_ROWS = ("grpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 
 
+EMBEDS = "audio_embeds"  # of a row: (audio tokens, width)
+
+
 def distinct(keys: list) -> tuple[list[int], list[int]]:
     """The indices where each key comes first, and for each key which of those it equals.
 
@@ -79,14 +82,17 @@ def by_group(batches: list[dict]) -> list[dict]:
     the order of their longest completion. Prompts of the same tokens differ in their audio."""
     rows = {name: _together([batch[name] for batch in batches]) for name in batches[0]}
     lengths = rows["completion_mask"].sum(-1).tolist()
-    keys = [tuple(row) for row in rows["prompt_ids"].tolist()]
-    _, prompts = distinct(prefix_keys(rows["prompt_ids"], rows.get("audio_embeds")))
+    keys = prefix_keys(rows["prompt_ids"], rows.get(EMBEDS))
+    _, prompts = distinct(keys)
     longest = {}
     for prompt, length in zip(prompts, lengths):
         longest[prompt] = max(length, longest.get(prompt, 0))
-    order = sorted(
-        range(len(keys)), key=lambda i: (longest[prompts[i]], keys[i], prompts[i], lengths[i])
-    )
+
+    def place(i: int) -> tuple:
+        prompt, (*tokens, _) = prompts[i], keys[i]
+        return longest[prompt], tokens, prompt, lengths[i]
+
+    order = sorted(range(len(keys)), key=place)
     ordered = {name: _in_order(values, order) for name, values in rows.items()}
     return split_tensor_dict(ordered, len(batches))
 

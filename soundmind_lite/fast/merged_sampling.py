@@ -41,12 +41,16 @@ def changes_nothing(model) -> bool:
     return in_float32(model) and not dropout
 
 
+def merged_where_exact(model):
+    """`adapter_merged` where that `changes_nothing`, else nothing."""
+    return adapter_merged(model) if changes_nothing(model) else nullcontext()
+
+
 class MergedSampling:
     """Mixin for AudioGRPOTrainer: samples with the adapter merged, where `changes_nothing`."""
 
     def _generate_single_turn(self, *args, **kwargs):
         model = self.accelerator.unwrap_model(self.model)
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
-        merged = not sharded and changes_nothing(model)
-        with adapter_merged(model) if merged else nullcontext():
+        with nullcontext() if sharded else merged_where_exact(model):
             return super()._generate_single_turn(*args, **kwargs)

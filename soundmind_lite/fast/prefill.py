@@ -15,7 +15,7 @@ from .encoder import embeddings
 from .grouping import distinct, prefix_keys
 from .head import last_logits
 from .kv_cache import AFTER_PROMPT, after_prompts, for_rows, roomy_cache
-from .merged_sampling import adapter_merged, changes_nothing
+from .merged_sampling import merged_where_exact
 from .one_token import OneToken, knows, replacing_forward
 from .static_shapes import StaticOneToken
 
@@ -35,8 +35,7 @@ def ready(model, batch: dict[str, torch.Tensor]):
             yield batch | {"past_key_values": roomy_cache()}
             return
         text = {name: batch[name] for name in ("input_ids", "attention_mask")}
-        merged = adapter_merged(model) if changes_nothing(model) else nullcontext()
-        with merged, prefilled_once(thinker, embeddings(thinker, batch)):
+        with merged_where_exact(model), prefilled_once(thinker, embeddings(thinker, batch)):
             yield text
 
 

@@ -24,11 +24,9 @@ from torch.nn.functional import pad
 from transformers import DynamicCache
 
 from ..trainer import AudioGRPOTrainer
-from .grouping import by_group, distinct, order_is_free, prefix_keys, prompt_key
+from .grouping import EMBEDS, by_group, distinct, order_is_free, prefix_keys, prompt_key
 from .kv_cache import for_rows
 from .prefill import input_embeds, prefill, prefilled_once
-
-EMBEDS = "audio_embeds"  # of a row: (audio tokens, width)
 
 
 class SharedPrefix:

@@ -76,11 +76,10 @@ def measure(
         new_tokens=new_tokens or profile.max_completion_length,
         questions=questions,
     )
-    source = PROFILES["tiny"].model if random_weights else profile.model
-    processor = models.load_processor(source, profile.max_audio_seconds)
+    processor = processor_for(profile, random_weights)
     processor.tokenizer.model_max_length = LENGTH
     if model is None:
-        model = random_thinker(profile, processor) if random_weights else models.load(profile)[0]
+        model = thinker_for(profile, processor, random_weights)
     forward = vars(model).get("forward")
     steps = MeteredSteps(kinds)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,6 +129,17 @@ def at_sizes(
         max_audio_seconds=max(profile.max_audio_seconds, audio_seconds),
         shared_prefix=True,
     )
+
+
+def processor_for(profile: Profile, random_weights: bool):
+    """The processor of a profile, or for random weights, which have none, that of the tiny one."""
+    source = PROFILES["tiny"].model if random_weights else profile.model
+    return models.load_processor(source, profile.max_audio_seconds)
+
+
+def thinker_for(profile: Profile, processor, random_weights: bool):
+    """The thinker of a profile, trained or random."""
+    return random_thinker(profile, processor) if random_weights else models.load(profile)[0]
 
 
 def random_thinker(profile: Profile, processor):

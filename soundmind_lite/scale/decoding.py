@@ -7,8 +7,6 @@ counts.
 
 import statistics
 import tempfile
-import time
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -19,13 +17,14 @@ from transformers import StoppingCriteria
 from .. import grpo, models
 from ..audio import load_audio
 from ..fast.encoder import embeddings
-from ..fast.merged_sampling import adapter_merged, changes_nothing
+from ..fast.merged_sampling import merged_where_exact
 from ..fast.one_token import OneToken
 from ..fast.prefill import prefilled_once
 from ..fast.static_shapes import StaticOneToken
-from ..profiles import PROFILES, Profile
+from ..profiles import Profile
 from ..prompts import prompt, with_audio
 from . import bench
+from .bench_meter import now
 from .spoken import spoken_questions
 
 WAYS = {  # of passing a new token, and what passes it
@@ -62,10 +61,9 @@ def measure(
     new_tokens = new_tokens or profile.max_completion_length
     sizes = {"audio_seconds": audio_seconds, "group": group, "new_tokens": new_tokens}
     profile = bench.at_sizes(profile, **sizes)
-    source = PROFILES["tiny"].model if random_weights else profile.model
-    processor = models.load_processor(source, profile.max_audio_seconds)
-    load = bench.random_thinker if random_weights else lambda *_: models.load(profile)[0]
-    model = get_peft_model(load(profile, processor), grpo.lora_config(profile)).eval()
+    processor = bench.processor_for(profile, random_weights)
+    thinker = bench.thinker_for(profile, processor, random_weights)
+    model = get_peft_model(thinker, grpo.lora_config(profile)).eval()
     with tempfile.TemporaryDirectory() as folder:
         clip = load_audio(spoken_questions(1, audio_seconds, Path(folder))[0]["audio"])
     asked = [with_audio(prompt(), clip)] * group
@@ -78,7 +76,6 @@ def measure(
     facts = bench.facts_of(
         profile, model, audio_seconds=audio_seconds, random_weights=random_weights
     )
-    thinker = model.get_base_model()
     read = bytes_read(thinker, batch, group=group, new_tokens=new_tokens)
     limit = 1000 * read / bandwidth(model.device)
     return facts | {"token_ms": found, "megabytes_read": read / 1e6, "limit_ms": limit}
@@ -97,8 +94,8 @@ def token_ms(model, batch: dict[str, torch.Tensor], way: str, new_tokens: int) -
         text = {name: batch[name] for name in ("input_ids", "attention_mask")}
         embeds = embeddings(thinker, batch)
         embeds = [embeds[0]] * len(embeds)  # one clip, and so one prompt
-        merged = adapter_merged(model) if changes_nothing(model) else nullcontext()
-        with merged, prefilled_once(thinker, embeds, lambda _: WAYS[way][1]):
+        one_token = WAYS[way][1]
+        with merged_where_exact(model), prefilled_once(thinker, embeds, lambda _: one_token):
             model.generate(**text, **options)
     return 1000 * (clock.times[-1] - clock.times[0]) / (len(clock.times) - 1)
 
@@ -126,13 +123,6 @@ def bandwidth(device) -> float:
         target.copy_(source)
         best = min(best, now() - start)
     return 2 * COPIED / best
-
-
-def now() -> float:
-    """Seconds of a clock, when the GPU, if there is one, has done what it was given."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def table(result: dict) -> str:

@@ -29,8 +29,7 @@ from functools import partial
 import torch
 from tqdm.auto import tqdm
 
-from .. import models
-from ..profiles import PROFILES, Profile
+from ..profiles import Profile
 from . import bench, limit, memory
 
 SIZES = {
@@ -77,7 +76,8 @@ def measure(
     # each once: the middle, which is first, is a point of every axis
     every = list(dict.fromkeys([given, *(sizes for axis in axes.values() for sizes in axis)]))
     longest = max(sizes.seconds_of_audio for sizes in every)
-    model = loaded(replace(profile, max_audio_seconds=longest), random_weights)
+    long = replace(profile, max_audio_seconds=longest)
+    model = bench.thinker_for(long, bench.processor_for(long, random_weights), random_weights)
     step = partial(measured_step, profile, model, random_weights)
     config = memory.config_of(profile.model)
     dtype, middle = getattr(torch, profile.dtype), memory.prompt_tokens(audio_seconds)
@@ -103,14 +103,6 @@ def measure(
         for axis, found in growth.items()
     }
     return {"growth": growth, "limit": rate, "exponents": fitted}
-
-
-def loaded(profile: Profile, random_weights: bool):
-    """The thinker of a profile, trained or random."""
-    if not random_weights:
-        return models.load(profile)[0]
-    processor = models.load_processor(PROFILES["tiny"].model, 1)
-    return bench.random_thinker(profile, processor)
 
 
 def measured_step(profile: Profile, model, random_weights: bool, sizes: Sizes, kind: str) -> dict:

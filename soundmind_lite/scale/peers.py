@@ -71,8 +71,9 @@ def measure(
         raise ValueError("peers compares trained weights on a CPU: --profile tiny, no random ones")
     tokens = new_tokens or profile.max_completion_length
     at_once = math.gcd(profile.per_device_train_batch_size, questions * group)
-    profile = bench.at_sizes(profile, audio_seconds=audio_seconds, group=group, new_tokens=tokens)
-    profile = replace(profile, prompts_per_step=questions, per_device_train_batch_size=at_once)
+    sizes = {"audio_seconds": audio_seconds, "group": group, "new_tokens": tokens}
+    profile = bench.at_sizes(profile, **sizes, questions=questions)
+    profile = replace(profile, per_device_train_batch_size=at_once)
     pythons = {"trl": sys.executable, "ours": sys.executable, "swift": os.environ.get(SWIFT)}
     pythons = {name: python for name, python in pythons.items() if python}
     found = {name: [] for name in pythons}
