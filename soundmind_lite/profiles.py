@@ -68,7 +68,7 @@ SMALL |= {"max_audio_seconds": 120.0, "max_completion_length": 1024}
 TURING = SMALL | {"model": OMNI_3B, "dtype": "float16", "test_rows": 192}  # T4: no bfloat16
 # Steps, and a question for each of their prompts, that end within a session on the card
 _ALL = (
-    # one thread: 0.7 s a step; two, which spin: 0.5 s, but several times as long beside other work
+    # one thread; a training takes another while it finds a core free (`runs.second_thread`)
     Profile("tiny", "any laptop, no GPU", str(ASSETS / "tiny_omni"), "mini", num_threads=1),
     Profile("t4", "Colab's GPU, 16 GB", card="T4", max_steps=90, train_rows=180, **TURING),
     Profile("l4", "Colab, or a card of 24 GB", card="L4", max_steps=120, train_rows=240, **SMALL),

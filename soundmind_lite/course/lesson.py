@@ -17,6 +17,7 @@ from pathlib import Path
 
 from .. import profiles
 from ..profiles import ROOT
+from ..runs.second_thread import let_threads_sleep
 from ..scale import doctor
 from ..scale.doctor import ANY_VERSION, REQUIREMENTS, TOOLS, fits, installed, wanted
 
@@ -140,8 +141,7 @@ def start(profile: str | None = None):
             "clone it and open the notebook there"
         )
     _make_importable()
-    # Idle threads that spin slow two busy cores down by up to 20 times
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     service = hosted()
     other = not_as_tested()

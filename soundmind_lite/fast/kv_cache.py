@@ -134,6 +134,8 @@ AttentionMaskInterface.register(AFTER_PROMPT, sdpa_mask)
 def for_rows(cache: Cache, prompts: list[int]) -> DynamicCache:
     """A cache whose row i holds the keys and values of prompt `prompts[i]`; gradients pass."""
     rows = DynamicCache()
+    index = torch.tensor(prompts, device=cache.layers[0].keys.device)
     for number, layer in enumerate(cache.layers):
-        rows.update(layer.keys[prompts], layer.values[prompts], number)
+        # not keys[prompts], whose gradients several threads add up in any order
+        rows.update(layer.keys.index_select(0, index), layer.values.index_select(0, index), number)
     return rows

@@ -15,14 +15,20 @@ from .processes import processes
 PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
-def core_is_free() -> bool:
-    """Whether a forked process would find a core and memory. Only on Linux, without a GPU and with
-    one torch thread: a fork of a process with CUDA or a pool of OpenMP threads can hang."""
+def second_core() -> bool:
+    """Whether this process computes alone, with one torch thread on a CPU, and could have another
+    core. Only on Linux."""
     from joblib import cpu_count  # heeds affinity and the limits of a container
 
-    forks = sys.platform == "linux" and not torch.cuda.is_available()
+    on_cpu = sys.platform == "linux" and not torch.cuda.is_available()
     alone = processes().num_processes == 1 and torch.get_num_threads() == 1
-    return forks and alone and cpu_count() > 1 and free_memory_gb() > WORKER_GB
+    return on_cpu and alone and cpu_count() > 1
+
+
+def core_is_free() -> bool:
+    """Whether a forked process would find a core and memory. A fork of a process with CUDA, or one
+    that goes on with a pool of OpenMP threads, can hang."""
+    return second_core() and free_memory_gb() > WORKER_GB
 
 
 @contextmanager

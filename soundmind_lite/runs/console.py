@@ -9,6 +9,7 @@ import sys
 import warnings
 
 from ..alr.sources import without_secrets
+from .second_thread import let_threads_sleep
 
 # What the library calls an argument, and what it is called on the command line
 FLAGS = {
@@ -117,8 +118,7 @@ def seed(text: str) -> int:
 
 def quiet() -> None:
     """Settings that must be made before torch is loaded, and warnings that aren't the reader's."""
-    # idle threads that spin slow two busy cores down by up to 20 times
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_threads_sleep()
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     # bitsandbytes recommends faster kernels whenever peft is imported
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -25,6 +25,7 @@ from .reinforce import mean_of_tokens
 from .reward_checks import as_list, reward_name
 from .rollouts import RolloutFile
 from .sampling import SamplingIsThePolicy, TrainingError
+from .second_thread import SecondThread
 from .starting import shorten_base
 
 PHASES = ("sample", "score", "reward", "update", "other")  # other: between them, and the optimizer
@@ -68,6 +69,7 @@ class Guards:
         if self.rollouts:
             self.add_callback(self.rollouts)
         self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.second_thread = SecondThread()
         self._row_ids: list[str] = []  # of the step's rows, for errors
         self._told = False  # of completions without a reward
         # completions of this process, rewards (N, functions) of all
@@ -136,7 +138,7 @@ class Guards:
         return rewards
 
     def training_step(self, *args, **kwargs):
-        with self._timed("update"):
+        with self._timed("update"), self.second_thread.while_free():
             loss = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
             rows = ", ".join(self._row_ids)

@@ -7,6 +7,7 @@ as among real completions.
 """
 
 import contextlib
+import math
 import platform
 import statistics
 import tempfile
@@ -95,6 +96,7 @@ def measure(
             save_strategy="no",
             generation_kwargs={"min_new_tokens": profile.max_completion_length},
         )
+        trainer.second_thread.alone = math.inf  # figures, and the limit beside them, are of one
         steps.trainer, steps.meter = trainer, Meter(trainer)
         cut_unevenly(trainer, steps.meter)
         try:
