@@ -1,12 +1,16 @@
 """Every answer of an evaluation, written as it comes, so that a stop costs one batch."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
-from ..evaluation import Answer
+from accelerate.utils import gather_object
+
+from ..evaluation import Answer, answer_rows
 from .files import keep_steps
-from .processes import processes
+from .processes import processes, share
 from .report import read_lines
 
 
@@ -60,3 +64,22 @@ class AnswerLog:
         """Drops what was measured after a step, and a truncated last line."""
         for file in self.files():
             keep_steps(file, last_step)
+
+
+def answered(
+    model, rows, log: AnswerLog, what: str, *, step: int = 0, only: Sequence[int], **options
+) -> dict[int, Answer]:
+    """The model's answers to the rows with the indices `only`, by index; the processes share them,
+    and all get all.
+
+    Answers in the log aren't asked for again; others are written to it batch by batch, as `what` of
+    a `step`. `options` are those of `evaluation.answer_rows`.
+    """
+    known = log.known(what)
+    processes().wait_for_everyone()  # until all have read, since what follows writes
+    missing = share([i for i in only if i not in known])
+    # what is continued doesn't repeat its random numbers
+    options |= {"seed": len(known), "on_answers": partial(log.add, what, step)}
+    new = answer_rows(model, rows, only=missing, **options)
+    known |= dict(gather_object(list(zip(missing, new))))
+    return {i: known[i] for i in only}

@@ -33,18 +33,19 @@ def core_is_free() -> bool:
 
 @contextmanager
 def beside(task: Callable[[], None] | None):
-    """Runs the task in a forked process while the body runs, if there is one and a core is free.
+    """Runs the task in a forked process while the body runs, if there is one and a core is free;
+    yields whether it does.
 
     The task must leave its results in files: what it returns, prints or raises is lost. So the
     caller does afterwards whatever isn't done, and meets any error again.
     """
     if task is None or not core_is_free():
-        yield
+        yield False
         return
     process = get_context("fork").Process(target=_quietly, args=(task, os.getpid()), daemon=True)
     process.start()
     try:
-        yield
+        yield True
         process.join()
     finally:
         process.kill()

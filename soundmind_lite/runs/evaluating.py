@@ -1,7 +1,9 @@
 """The evaluation of a finished run, or of a profile's untrained model, as the command line asks."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .. import data, evaluation, profiles
 from ..alr.bad_rows import BadRows
@@ -10,7 +12,8 @@ from ..speech import evaluation as spoken_evaluation
 from ..speech.talker import load_with_voice
 from . import report
 from .adapter import adapter_folder, profile_of, with_adapter
-from .answers import AnswerLog
+from .answers import AnswerLog, answered
+from .beside import beside
 from .files import write_json
 from .fingerprint import digest_of, fingerprint
 
@@ -54,31 +57,21 @@ def evaluate(
         "setting": setting,
         "audio": control,
     }
-    log, known = None, {}
-    if out is not None:
-        digest = digest_of([*facts.values(), *asdict(profile).values(), fingerprint(rows)])
-        log = AnswerLog(out.with_name(f"{out.stem}.{digest}.jsonl"))
+    asked = {"processing_class": processor, "profile": profile}
+    asked |= {"control": control, "setting": setting}
+    with TemporaryDirectory() as temporary:
+        file = Path(temporary) / "answers.jsonl"
+        if out is not None:
+            digest = digest_of([*facts.values(), *asdict(profile).values(), fingerprint(rows)])
+            file = out.with_name(f"{out.stem}.{digest}.jsonl")
+        log = AnswerLog(file)
         log.keep(0)
-        known = log.known("evaluate")
-    missing = [i for i in range(len(rows)) if i not in known]
-
-    def save(found: dict[int, evaluation.Answer]) -> None:
-        if log:
-            log.add("evaluate", 0, found)
-
-    new = evaluation.answer_rows(
-        model,
-        rows,
-        processing_class=processor,
-        profile=profile,
-        only=missing,
-        control=control,
-        setting=setting,
-        progress="evaluate",
-        on_answers=save,
-    )
-    known |= dict(zip(missing, new))
-    answers = [known[i] for i in range(len(rows))]
+        ask = partial(answered, model, rows, what="evaluate", **asked)
+        every = range(len(rows))
+        with beside(partial(ask, log=log.beside(), only=every[1::2])) as two:
+            own, progress = (every[::2], "evaluate, half of it") if two else (every, "evaluate")
+            ask(log=log, only=own, progress=progress)
+        answers = list(ask(log=log, only=every, progress="evaluate").values())
     result = facts | {"skipped_rows": len(bad.found)}
     if spoken:
         options = {"voice": voice, "setting": setting, "progress": "speak and transcribe"}

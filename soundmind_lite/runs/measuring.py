@@ -10,7 +10,7 @@ from .. import evaluation
 from ..evaluation import Answer
 from ..profiles import Profile
 from ..speech import evaluation as spoken_evaluation
-from .answers import AnswerLog
+from .answers import AnswerLog, answered
 from .beside import beside
 from .processes import processes, share
 
@@ -54,34 +54,26 @@ def measure(
     there aren't asked for again. With a `voice` the greedy answers are also spoken and transcribed,
     and the summary holds `spoken`, that of `speech.evaluation`. `label` names the measurement.
     """
-    state = processes()
     started = time.time()
-    shown = state.is_main_process
+    shown = processes().is_main_process
 
     def answers(kind: str, log: AnswerLog = log, shown: bool = shown) -> list[Answer]:
         what = f"{label}, {kind}"
-        known = log.known(what)
-        state.wait_for_everyone()  # until all have read, since what follows writes
-        missing = share([i for i in range(len(rows)) if i not in known])
-
-        def save(found: dict[int, Answer]) -> None:
-            log.add(what, step, found)
-
-        new = evaluation.answer_rows(
+        found = answered(
             model,
             rows,
+            log,
+            what,
+            step=step,
+            only=range(len(rows)),
             processing_class=processing_class,
             profile=profile,
-            only=missing,
             control=control,
             setting=setting,
             sample=kind == "sampled",
-            seed=len(known),  # what is continued doesn't repeat its random numbers
             progress=what if shown else None,
-            on_answers=save,
         )
-        known |= dict(gather_object(list(zip(missing, new))))
-        return [known[i] for i in range(len(rows))]
+        return list(found.values())
 
     nothing_to_change = control != "true" and setting.startswith("text")
     kinds = () if nothing_to_change else KINDS[profile.eval]

@@ -102,6 +102,18 @@ def test_a_second_process_gives_the_same_answers(profile, tmp_path, monkeypatch)
     assert found[True] == found[False]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux alone")
+def test_an_evaluation_on_two_cores_is_the_same(profile, tmp_path, monkeypatch, stop):
+    found = {}
+    for free, here in ((False, [2] * 4), (True, [2] * 2)):
+        asked = stop()  # which counts in this process alone
+        monkeypatch.setattr(beside, "core_is_free", lambda free=free: free)
+        found[free] = evaluating.evaluate(profile, out=tmp_path / "figures.json")
+        assert asked == here
+        assert [file.name for file in tmp_path.iterdir()] == ["figures.json"]
+    assert found[True] == found[False]
+
+
 def test_a_question_in_text_has_no_swapped_audio(profile, tmp_path):
     result = train.train(replace(profile, eval="short"), tmp_path / "run", setting="text-text")
     assert result["before"]["n"] == 8
