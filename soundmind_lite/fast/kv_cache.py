@@ -134,8 +134,8 @@ AttentionMaskInterface.register(AFTER_PROMPT, sdpa_mask)
 def for_rows(cache: Cache, prompts: list[int]) -> DynamicCache:
     """A cache whose row i holds the keys and values of prompt `prompts[i]`; gradients pass."""
     rows = DynamicCache()
-    index = torch.tensor(prompts, device=cache.layers[0].keys.device)
     for number, layer in enumerate(cache.layers):
-        # not keys[prompts], whose gradients several threads add up in any order
+        # not keys[prompts], whose gradients several threads of a CPU add up in any order
+        index = torch.tensor(prompts, device=layer.keys.device)
         rows.update(layer.keys.index_select(0, index), layer.values.index_select(0, index), number)
     return rows

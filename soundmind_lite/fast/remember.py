@@ -36,6 +36,6 @@ class Memory:
         return made
 
 
-DECODED = Memory(200)  # clips; a minute takes 4 MB, mini_alr's rows to train and test on 197
+DECODED = Memory(200)  # clips; a minute takes 4 MB, mini_alr's train and test clips 197
 MEL_FEATURES = Memory(128)  # a minute takes 3 MB
 AUDIO_EMBEDS = Memory(64)  # of the tiny model 15 kB for a second, of the 7B 180 kB

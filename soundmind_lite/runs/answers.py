@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
+from glob import escape
 from pathlib import Path
 
 from accelerate.utils import gather_object
@@ -34,7 +35,7 @@ class AnswerLog:
 
     def files(self) -> list[Path]:
         """The files of all processes, also of an earlier start with more of them."""
-        return sorted(self.path.parent.glob(f"{self.path.stem}*{self.path.suffix}"))
+        return sorted(self.path.parent.glob(f"{escape(self.path.stem)}*{self.path.suffix}"))
 
     def known(self, what: str) -> dict[int, Answer]:
         """The answers that are there, by the index of their row."""
@@ -75,11 +76,11 @@ def answered(
     Answers in the log aren't asked for again; others are written to it batch by batch, as `what` of
     a `step`. `options` are those of `evaluation.answer_rows`.
     """
-    known = log.known(what)
-    processes().wait_for_everyone()  # until all have read, since what follows writes
+    # of all processes, whose logs may lie in different folders; none writes until all have read
+    known = dict(gather_object(list(log.known(what).items())))
     missing = share([i for i in only if i not in known])
     # what is continued doesn't repeat its random numbers
     options |= {"seed": len(known), "on_answers": partial(log.add, what, step)}
-    new = answer_rows(model, rows, only=missing, **options)
+    new = answer_rows(model, rows, only=missing, **options) if missing else []
     known |= dict(gather_object(list(zip(missing, new))))
     return {i: known[i] for i in only}

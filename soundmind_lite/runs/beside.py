@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 
 import torch
 
@@ -26,9 +26,10 @@ def second_core() -> bool:
 
 
 def core_is_free() -> bool:
-    """Whether a forked process would find a core and memory. A fork of a process with CUDA, or one
-    that goes on with a pool of OpenMP threads, can hang."""
-    return second_core() and free_memory_gb() > WORKER_GB
+    """Whether a forked process would find a core and memory. A fork of a process with CUDA can
+    hang, and so can one that computes with more than one OpenMP thread."""
+    may_fork = not current_process().daemon  # those may not
+    return may_fork and second_core() and free_memory_gb() > WORKER_GB
 
 
 @contextmanager

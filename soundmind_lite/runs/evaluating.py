@@ -16,6 +16,7 @@ from .answers import AnswerLog, answered
 from .beside import beside
 from .files import write_json
 from .fingerprint import digest_of, fingerprint
+from .processes import processes
 
 
 def evaluate(
@@ -34,7 +35,8 @@ def evaluate(
     finished run, a checkpoint of one, or what a trainer wrote that was no run; `profile` defaults
     to that of the run, else to tiny. With `out`, the file that the
     figures will be written to, answers are kept beside it batch by batch, and the same call
-    continues after a stop. Raises what `load_alr`, `with_adapter` and `answer_rows` raise.
+    continues after a stop. Where a second core is free, another process answers half of the rows.
+    Raises what `load_alr`, `with_adapter` and `answer_rows` raise.
     """
     profile = profiles.get(profile or (profile_of(run) if run else None) or "tiny")
     out = Path(out) if out else None
@@ -59,19 +61,22 @@ def evaluate(
     }
     asked = {"processing_class": processor, "profile": profile}
     asked |= {"control": control, "setting": setting}
+    first = processes().is_main_process  # it shows, keeps and writes
     with TemporaryDirectory() as temporary:
         file = Path(temporary) / "answers.jsonl"
         if out is not None:
             digest = digest_of([*facts.values(), *asdict(profile).values(), fingerprint(rows)])
             file = out.with_name(f"{out.stem}.{digest}.jsonl")
         log = AnswerLog(file)
-        log.keep(0)
+        if first:
+            log.keep(0)
+        processes().wait_for_everyone()
         ask = partial(answered, model, rows, what="evaluate", **asked)
         every = range(len(rows))
         with beside(partial(ask, log=log.beside(), only=every[1::2])) as two:
-            own, progress = (every[::2], "evaluate, half of it") if two else (every, "evaluate")
-            ask(log=log, only=own, progress=progress)
-        answers = list(ask(log=log, only=every, progress="evaluate").values())
+            own, name = (every[::2], "evaluate, one of two halves") if two else (every, "evaluate")
+            ask(log=log, only=own, progress=name if first else None)
+        answers = list(ask(log=log, only=every).values())
     result = facts | {"skipped_rows": len(bad.found)}
     if spoken:
         options = {"voice": voice, "setting": setting, "progress": "speak and transcribe"}
@@ -81,7 +86,7 @@ def evaluate(
         result |= evaluation.summary(answers)
     result["answers"] = [vars(answer) for answer in answers]
     result["skipped"] = bad.listed()
-    if out is not None:
+    if out is not None and first:
         write_json(out, result)
         for file in log.files():
             file.unlink()

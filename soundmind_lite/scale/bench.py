@@ -96,7 +96,7 @@ def measure(
             save_strategy="no",
             generation_kwargs={"min_new_tokens": profile.max_completion_length},
         )
-        trainer.second_thread.alone = math.inf  # figures, and the limit beside them, are of one
+        trainer.second_thread.alone = math.inf  # the figures and the rate of `limit` are for one
         steps.trainer, steps.meter = trainer, Meter(trainer)
         cut_unevenly(trainer, steps.meter)
         try:

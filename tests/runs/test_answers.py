@@ -1,11 +1,14 @@
 """Answers are kept as they come, and a run measures what its profile says."""
 
 import json
+import multiprocessing
+import os
+import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
-from conftest import FEW
+from conftest import FEW, ROOT
 
 from soundmind_lite import evaluation, profiles, train
 from soundmind_lite.runs import beside, evaluating
@@ -112,6 +115,46 @@ def test_an_evaluation_on_two_cores_is_the_same(profile, tmp_path, monkeypatch, 
         assert asked == here
         assert [file.name for file in tmp_path.iterdir()] == ["figures.json"]
     assert found[True] == found[False]
+
+
+TWO_PROCESSES = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from soundmind_lite import profiles
+from soundmind_lite.runs.evaluating import evaluate
+from soundmind_lite.runs.processes import processes
+
+data, sizes, folder = sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3])
+profile = replace(profiles.get("tiny"), name="small", data=data, **sizes)
+found = [evaluate(profile)["answers"], evaluate(profile, out=folder / "own[1].json")["answers"]]
+(folder / f"rank{processes().process_index}").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_that_evaluate_have_all_answers(profile, tmp_path):
+    script, out = tmp_path / "script.py", tmp_path / "out"
+    script.write_text(TWO_PROCESSES)
+    out.mkdir()
+    sizes = dict(max_completion_length=5, per_device_eval_batch_size=2)
+    options = ["--standalone", "--nproc_per_node=2", script, profile.data, json.dumps(sizes), out]
+    command = [sys.executable, "-m", "torch.distributed.run", *map(str, options)]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    answers = evaluating.evaluate(profile)["answers"]
+    for rank in ("rank0", "rank1"):
+        assert json.loads((out / rank).read_text()) == [answers, answers]
+    assert {file.name for file in out.iterdir()} == {"rank0", "rank1", "own[1].json"}
+
+
+def test_a_process_of_a_pool_evaluates_alone(monkeypatch):
+    monkeypatch.setattr(beside, "second_core", lambda: True)
+    monkeypatch.setattr(beside, "free_memory_gb", lambda: 100.0)
+    assert beside.core_is_free()
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)
+    assert not beside.core_is_free()
 
 
 def test_a_question_in_text_has_no_swapped_audio(profile, tmp_path):

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import FEW, ROOT
+from joblib import cpu_count
 
 from soundmind_lite import data, grpo, models, profiles
-from soundmind_lite.runs import second_thread
+from soundmind_lite.runs import beside, second_thread
 from soundmind_lite.runs.second_thread import SecondThread
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="second threads on Linux alone")
@@ -78,10 +79,41 @@ def test_where_another_process_has_the_core_one_thread_goes_on(possible, monkeyp
     assert seen == [2, 1, 1, 2]
 
 
+def test_with_both_cores_two_threads_stay(possible, monkeypatch):
+    monkeypatch.setattr(second_thread, "FREE", 0.1)  # of the work below, beside any other work
+    thread, seen = SecondThread(), []
+    for _ in range(3):
+        with thread.while_free():
+            seen.append(torch.get_num_threads())
+            sum(range(10**6))
+    assert seen == [2, 2, 2]
+
+
 def test_an_error_leaves_one_thread(possible):
     with pytest.raises(KeyError), SecondThread().while_free():
         raise KeyError
     assert torch.get_num_threads() == 1
+
+
+@LINUX
+def test_a_fork_after_two_threads_still_computes(possible, monkeypatch, tmp_path):
+    """With two threads it would wait for one that it doesn't have."""
+    monkeypatch.setattr(beside, "core_is_free", lambda: True)
+    matrix, done = torch.randn(900, 900), tmp_path / "done"
+    with SecondThread().while_free():
+        (matrix @ matrix).exp()
+
+    def task():
+        (matrix @ matrix).exp()
+        done.touch()
+
+    with beside.beside(task):
+        for _ in range(300):
+            if done.exists():
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the forked process hangs")
 
 
 def environment(before, **variables):
@@ -105,7 +137,7 @@ print(policy, waiting, second_thread.possible())
 
 
 @LINUX
-@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+@pytest.mark.skipif(cpu_count() < 2, reason="needs two cores")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for CPUs alone")
 @pytest.mark.parametrize(
     "before, variables, expected",
