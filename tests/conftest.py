@@ -34,6 +34,8 @@ FEW = dict(
 )
 TRIED = Counter()  # (what, what happened) → how often, in the tests that passed
 ROOT = Path(__file__).resolve().parent.parent
+# After the name of a Python: two processes on this machine
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 # Begun before all others, so that no core waits at the end for a file of minutes: one process runs
 # all of a file. The site is built for the first file that reads it, and others would wait for it.
 LONGEST = (

@@ -12,7 +12,6 @@ from trl.trainer.utils import split_tensor_dict
 # the micro-batch. See `GRPOTrainer._compute_loss` in trl/trainer/grpo_trainer.py.
 SUMS_OVER_ROWS = ("grpo", "dr_grpo", "dapo", "cispo", "sapo", "luspo", "vespo")
 
-
 EMBEDS = "audio_embeds"  # of a row: (audio tokens, width)
 
 

@@ -59,8 +59,17 @@ def evaluate(
         "setting": setting,
         "audio": control,
     }
-    asked = {"processing_class": processor, "profile": profile}
-    asked |= {"control": control, "setting": setting}
+    ask = partial(
+        answered,
+        model,
+        rows,
+        what="evaluate",
+        processing_class=processor,
+        profile=profile,
+        control=control,
+        setting=setting,
+    )
+    every = range(len(rows))
     first = processes().is_main_process  # it shows, keeps and writes
     with TemporaryDirectory() as temporary:
         file = Path(temporary) / "answers.jsonl"
@@ -71,8 +80,6 @@ def evaluate(
         if first:
             log.keep(0)
         processes().wait_for_everyone()
-        ask = partial(answered, model, rows, what="evaluate", **asked)
-        every = range(len(rows))
         with beside(partial(ask, log=log.beside(), only=every[1::2])) as two:
             own, name = (every[::2], "evaluate, one of two halves") if two else (every, "evaluate")
             ask(log=log, only=own, progress=name if first else None)

@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import pytest
 import torch
-from conftest import FEW, ROOT
+from conftest import FEW, ROOT, TORCHRUN
 from stand_in import FAULTS, decoded
 
 from soundmind_lite import data, families, grpo, models, profiles, train
@@ -30,7 +30,6 @@ REAL = os.environ.get("SOUNDMIND_VLLM")
 SMALL = replace(profiles.get("tiny"), **FEW | {"num_generations": 4, "max_completion_length": 40})
 TINY = SMALL.model
 RATIO = "sampling/importance_sampling_ratio"
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
 
 
 class StandIn:
@@ -288,7 +287,7 @@ def test_a_run_from_before_there_were_rollouts_resumes(run, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_ask_for_their_own_rows(stand_in, eight_rows, tmp_path):
-    command = [sys.executable, "-m", *TORCHRUN, "soundmind_lite", "train"]
+    command = [sys.executable, *TORCHRUN, "-m", "soundmind_lite", "train"]
     command += ["--rollouts", "vllm", "--server", stand_in.url, "--out", str(tmp_path / "run")]
     command += ["--data", str(eight_rows), "--steps", "2", "--eval", "none"]
     command += ["--max-completion-length", "20"]

@@ -2,17 +2,18 @@
 
 import json
 import multiprocessing
-import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
-from conftest import FEW, ROOT
+from conftest import FEW, TORCHRUN
 
 from soundmind_lite import evaluation, profiles, train
 from soundmind_lite.runs import beside, evaluating
 from soundmind_lite.runs.report import read_lines
+
+pytest_plugins = ("children",)
 
 
 @pytest.fixture
@@ -119,14 +120,12 @@ def test_an_evaluation_on_two_cores_is_the_same(profile, tmp_path, monkeypatch, 
 
 TWO_PROCESSES = """
 import json, sys
-from dataclasses import replace
 from pathlib import Path
-from soundmind_lite import profiles
+from soundmind_lite.profiles import Profile
 from soundmind_lite.runs.evaluating import evaluate
 from soundmind_lite.runs.processes import processes
 
-data, sizes, folder = sys.argv[1], json.loads(sys.argv[2]), Path(sys.argv[3])
-profile = replace(profiles.get("tiny"), name="small", data=data, **sizes)
+profile, folder = Profile(**json.loads(sys.argv[1])), Path(sys.argv[2])
 found = [evaluate(profile)["answers"], evaluate(profile, out=folder / "own[1].json")["answers"]]
 (folder / f"rank{processes().process_index}").write_text(json.dumps(found))
 """
@@ -134,14 +133,14 @@ found = [evaluate(profile)["answers"], evaluate(profile, out=folder / "own[1].js
 
 @pytest.mark.slow
 def test_two_processes_that_evaluate_have_all_answers(profile, tmp_path):
+    from children import ENVIRONMENT
+
     script, out = tmp_path / "script.py", tmp_path / "out"
     script.write_text(TWO_PROCESSES)
     out.mkdir()
-    sizes = dict(max_completion_length=5, per_device_eval_batch_size=2)
-    options = ["--standalone", "--nproc_per_node=2", script, profile.data, json.dumps(sizes), out]
-    command = [sys.executable, "-m", "torch.distributed.run", *map(str, options)]
-    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    options = [str(script), json.dumps(asdict(profile)), str(out)]
+    command, pipes = [sys.executable, *TORCHRUN, *options], {"capture_output": True, "text": True}
+    done = subprocess.run(command, env=ENVIRONMENT, timeout=300, **pipes)
     assert done.returncode == 0, done.stderr
     answers = evaluating.evaluate(profile)["answers"]
     for rank in ("rank0", "rank1"):

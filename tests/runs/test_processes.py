@@ -15,6 +15,7 @@ import sys
 
 import pytest
 import torch
+from conftest import TORCHRUN
 from safetensors.torch import load_file
 
 from soundmind_lite.runs import checkpoints
@@ -23,7 +24,6 @@ pytest_plugins = ("children",)
 
 # A night of them: `SOUNDMIND_KILLS=200 python -m pytest tests/runs/test_processes.py -k killed`
 KILLS = int(os.environ.get("SOUNDMIND_KILLS", 6))
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 def lines(file):
