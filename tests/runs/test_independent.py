@@ -10,7 +10,7 @@ from alr.local_hub import MODEL, serving
 
 from soundmind_lite import evaluation, profiles
 from soundmind_lite.alr.bad_rows import SkippedRows
-from soundmind_lite.runs import independent
+from soundmind_lite.runs import beside, independent
 from soundmind_lite.runs.files import RunError
 
 BASE = profiles.get("tiny").model
@@ -58,6 +58,7 @@ def test_a_model_of_the_hub_against_its_base(profile, tmp_path, monkeypatch, pub
 
 
 def test_a_stop_costs_a_batch_and_what_is_there_is_not_asked_again(profile, tmp_path, monkeypatch):
+    monkeypatch.setattr(beside, "core_is_free", lambda: False)  # all are counted in this process
     asked, complete = [], evaluation.complete
 
     def stopping(model, conversations, **options):
