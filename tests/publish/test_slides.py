@@ -14,6 +14,7 @@ from site_pages import Page
 
 from soundmind_lite.publish import slides
 
+NEEDED = 'the slides need it: pip install ".[site]"'
 pytest_plugins = ("site_browser",)
 
 CELLS = nbformat.read(ROOT / slides.NAME, as_version=4).cells
@@ -34,7 +35,7 @@ SHOWN = """(slide => ({
 def file(tmp_path_factory):
     """The file that the site's command writes."""
     for module in ("nbconvert", "sphinx_revealjs"):
-        pytest.importorskip(module, reason='the slides need it: pip install ".[site]"')
+        pytest.importorskip(module, reason=NEEDED)
     return slides.write(tmp_path_factory.mktemp("site"))
 
 
@@ -69,6 +70,7 @@ def test_notes_and_formulas_are_there_and_code_and_badges_are_not(file):
 
 
 def test_a_formula_within_a_line():
+    pytest.importorskip("docutils", reason=NEEDED)
     text = slides.adapted("the mean $\\bar{r}$ of [04](../04_grpo_by_hand.ipynb#the-group)")
     assert text.startswith('the mean <math xmlns="http://www.w3.org/1998/Math/MathML">')
     assert text.endswith("</math> of [04](../04_grpo_by_hand.html#the-group)")
